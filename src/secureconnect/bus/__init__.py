@@ -1,0 +1,94 @@
+"""The bus: ordered logs by topic, shared by all nodes. Services and hubs see this protocol; only `open_bus` knows the kinds.
+
+A topic is `call:<id>` or `user:<id>`. It is a log (every entry takes the topic's next seq), a doorbell (subscribers hear of each entry)
+and a small retained state that changes in the same step as the log, so that a snapshot and the entries after it always fit together.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from secureconnect.clock import Clock
+
+
+class Entry(NamedTuple):
+    """One event of a topic.
+
+    `body` is a JSON object without its seq, `sender` and `target` are session or user ids; an empty target means everybody.
+    """
+
+    seq: int
+    sender: str
+    target: str
+    body: bytes
+
+
+class Backlog(NamedTuple):
+    """What a topic holds: `head` is the last seq given, `entries` those after the seq asked for (None when they are gone)."""
+
+    head: int
+    entries: list[Entry] | None
+    retained: dict[str, bytes]
+
+
+Deliver = Callable[[Entry], None]
+Acknowledge = Callable[[int], None]
+
+
+class Bus(Protocol):
+    """What every bus promises; `tests/contract/test_bus.py` holds each kind to it."""
+
+    def publish(
+        self,
+        topic: str,
+        body: bytes,
+        *,
+        sender: str = "",
+        target: str = "",
+        retain: tuple[str, bytes | None] | None = None,
+        acknowledge: Acknowledge | None = None,
+    ) -> None:
+        """Append to the topic. What one caller publishes keeps its order.
+
+        `retain` sets (or, with None, removes) one key of the topic's retained state in the same step. `acknowledge` gets the seq.
+        Never waits: a hot path calls it.
+        """
+        ...
+
+    async def subscribe(self, topic: str, deliver: Deliver) -> None:
+        """From now on `deliver` gets every entry of the topic, each once, in order. One subscription a topic; do not raise in it."""
+        ...
+
+    async def unsubscribe(self, topic: str) -> None:
+        """Deliver no more of this topic."""
+        ...
+
+    async def read(self, topic: str, after: int | None = None) -> Backlog:
+        """The topic's head, the entries after `after` if the log still reaches back that far, and the retained state, all of one moment."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises Unavailable when other nodes cannot be reached."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+def call_topic(call_id: object) -> str:
+    return f"call:{call_id}"
+
+
+def user_topic(user_id: object) -> str:
+    return f"user:{user_id}"
+
+
+def open_bus(url: str, clock: Clock) -> Bus:
+    """Make the bus a URL names. Raises ValueError for a scheme there is none for."""
+    from secureconnect.bus.memory import MemoryBus  # noqa: PLC0415  (the kinds import this module)
+
+    scheme = urlsplit(url).scheme
+    if scheme == "memory":
+        return MemoryBus(clock)
+    raise ValueError(f"bus_url {scheme}:// is not supported: use memory://")

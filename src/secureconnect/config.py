@@ -1,0 +1,105 @@
+"""Every setting, its default and a sentence on it. Read by app and cli alone; everybody else receives values.
+
+Sources, strongest first: command line, environment (`SECURECONNECT_…`), one TOML file. An unknown setting is refused by name.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+PREFIX = "SECURECONNECT_"
+
+
+class ConfigurationError(Exception):
+    """A setting is unknown or unusable; the message names it and says what to write instead."""
+
+
+class Settings(BaseSettings):
+    """The whole configuration, frozen."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
+    port: int = Field(9090, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    public_url: str | None = Field(None, description="How clients reach us, for links; default from host and port.")
+    data_dir: Path = Field(Path("data"), description="Where the SQLite database and generated secrets live.")
+    database_url: str | None = Field(None, description="Database; default SQLite in data_dir.")
+    bus_url: str = Field("memory://", description="What connects nodes: memory:// for one process.")
+    jwt_secret: SecretStr | None = Field(
+        None, description="Shared HS256 secret, at least 32 characters; made and kept in data_dir when absent."
+    )
+    jwt_issuer: str = Field("secureconnect", description="The iss of our own tokens.")
+    jwt_audience: str = Field("secureconnect", description="The aud that tokens must carry.")
+    jwks: dict[str, str] = Field(
+        default_factory=dict, description="Outside identity providers: issuer to the URL of its JWKS, as JSON."
+    )
+    access_token_seconds: int = Field(900, ge=30, description="Life of an access token, seconds.")
+    refresh_token_days: int = Field(30, ge=1, description="Life of a refresh token, days.")
+    allowed_origins: list[str] = Field(
+        default_factory=list, description="Origins besides our own that may open sockets and call the API, as JSON."
+    )
+    tls_certificate: Path | None = Field(None, description="PEM file; with tls_key, serve HTTPS and secure sockets.")
+    tls_key: Path | None = Field(None, description="PEM file of the certificate's key.")
+    rate_limits: Literal["on", "off"] = Field("on", description="off switches every rate limit off, for load tests.")
+    max_sockets: int = Field(50_000, ge=1, description="Sockets this process holds; more are refused with 503.")
+    grace_seconds: float = Field(
+        30.0, gt=0, description="How long a participant without a socket keeps the place in the call, seconds."
+    )
+    ping_seconds: float = Field(
+        20.0,
+        gt=0,
+        description="How often sockets are pinged; twice that without a sign of life is a lost socket, seconds.",
+    )
+    shutdown_seconds: float = Field(10.0, gt=0, description="How long shutdown may take, seconds.")
+    stun_urls: list[str] = Field(default_factory=list, description='STUN servers given to clients, as JSON: ["stun:host:3478"].')
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least important line to write.")
+    log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: coloured on a terminal, JSON elsewhere.")
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("must have at least 32 characters; `openssl rand -base64 48` makes one")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def database(self) -> str:
+        """The database's URL, with the default filled in."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'secureconnect.sqlite3'}"
+
+
+def load_settings(config_file: Path | None = None, **overrides: Any) -> Settings:
+    """Read the settings. `overrides` (those that are not None) come from the command line.
+
+    Raises ConfigurationError naming the setting at fault.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name.upper() not in known)
+    if unknown:
+        raise ConfigurationError(f"unknown setting {unknown[0]}: `secureconnect config` lists those there are")
+    if config_file is not None and not config_file.is_file():
+        raise ConfigurationError(f"no configuration file {config_file}")
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=config_file)
+
+    try:
+        return FromFile(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as failure:
+        first = failure.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"setting {name}: {first['msg']}") from None

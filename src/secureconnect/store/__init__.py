@@ -1,0 +1,152 @@
+"""The door to the database: opening it, transactions that retry, and the schema's version.
+
+Services hold a `Database` and pass whole-transaction functions to it; the SQL itself lives in the modules of this room,
+beside the functions that run it. Nobody else writes SQL.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from secureconnect.errors import Unavailable
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+RETRYABLE = frozenset({"40001", "40P01", "23505"})
+"""SQLSTATEs after which the whole transaction is run again: serialization_failure (normal on CockroachDB), deadlock_detected,
+and unique_violation: our transactions look before they insert, so the second run finds what the first one ran into and says so in words."""
+ATTEMPTS = 8
+FIRST_BACKOFF = 0.005
+"""Seconds before the second attempt, doubled each time and spread by half: short enough for a user, long enough to let the winner finish."""
+STATEMENT_TIMEOUT_MS = 5_000
+POOL_SIZE = 10
+
+
+class Database:
+    """One database: SQLite in this process, or PostgreSQL or CockroachDB over the network."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self.dialect = engine.dialect.name
+        # SQLite has one writer; waiting for it here is fair and cheap, waiting in the library is a poll.
+        self._writer = asyncio.Lock() if self.dialect == "sqlite" else None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other nodes may use this database too."""
+        return self.dialect != "sqlite"
+
+    async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run `work` in one serializable transaction, again from its start when the database says it lost a race.
+
+        Whatever `work` raises rolls back. Raises Unavailable when the database cannot be reached or keeps refusing.
+        """
+        delay = FIRST_BACKOFF
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with self._exclusively(), self._engine.begin() as connection:
+                    return await work(connection)
+            except DBAPIError as failure:
+                if _lost_a_race(failure) and attempt < ATTEMPTS:
+                    await asyncio.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311  (jitter, not a secret)
+                    delay *= 2
+                    continue
+                raise _as_unavailable(failure) from failure
+            except (OSError, TimeoutError) as failure:
+                raise _as_unavailable(failure) from failure
+        raise AssertionError("the last attempt returns or raises")
+
+    async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run `work`, which only reads, beside whoever is writing. Raises Unavailable as `transact` does."""
+        try:
+            async with self._engine.connect() as connection:
+                await connection.execution_options(secureconnect_read_only=True)
+                return await work(connection)
+        except (DBAPIError, OSError, TimeoutError) as failure:
+            raise _as_unavailable(failure) from failure
+
+    async def ping(self) -> None:
+        """Raises Unavailable when the database does not answer."""
+
+        async def select_one(connection: AsyncConnection) -> None:
+            await connection.execute(text("SELECT 1"))
+
+        await self.read(select_one)
+
+    async def run_sync(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` on a plain connection, outside any transaction of ours: for migrations."""
+        async with self._engine.connect() as connection:
+            result = await connection.run_sync(work)
+            await connection.commit()
+            return result
+
+    async def close(self) -> None:
+        """Close every connection. Without it aiosqlite's threads keep the process alive."""
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _exclusively(self) -> AsyncIterator[None]:
+        if self._writer is None:
+            yield
+        else:
+            async with self._writer:
+                yield
+
+
+def open_database(url: str) -> Database:
+    """Make a Database from an SQLAlchemy URL (`sqlite+aiosqlite`, `postgresql+asyncpg`, `cockroachdb+asyncpg`). Connects on first use."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database and parsed.database != ":memory:":
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_async_engine(parsed, pool_size=POOL_SIZE, max_overflow=0)
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    else:
+        engine = create_async_engine(
+            parsed,
+            isolation_level="SERIALIZABLE",
+            pool_size=POOL_SIZE,
+            max_overflow=0,
+            pool_timeout=5,
+            pool_pre_ping=True,
+            connect_args={"timeout": 5, "command_timeout": STATEMENT_TIMEOUT_MS / 1000},
+        )
+    return Database(engine)
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN is off; ours follows
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={STATEMENT_TIMEOUT_MS}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    read_only = connection.get_execution_options().get("secureconnect_read_only", False)
+    # IMMEDIATE takes the write lock at once: a transaction that reads first could not be upgraded after another wrote.
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _lost_a_race(failure: DBAPIError) -> bool:
+    return getattr(failure.orig, "sqlstate", None) in RETRYABLE or "database is locked" in str(failure.orig)
+
+
+def _as_unavailable(failure: BaseException) -> BaseException:
+    """Unavailable for what time may heal; the failure itself for what is a fault of ours (a constraint, a wrong statement)."""
+    if isinstance(failure, DBAPIError) and not (
+        isinstance(failure, OperationalError | InterfaceError) or failure.connection_invalidated
+    ):
+        return failure
+    log.warning("database unavailable", error=type(failure).__name__, detail=str(failure).splitlines()[0][:200])
+    return Unavailable("The database does not answer; nothing was changed.")

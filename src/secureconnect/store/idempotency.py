@@ -1,0 +1,62 @@
+"""Idempotency keys: which request made which resource. Called inside the transaction that makes the resource."""
+
+from datetime import datetime
+from hashlib import sha256
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from secureconnect.errors import IdempotencyKeyReused
+from secureconnect.store.tables import idempotency_keys
+
+
+class Idempotency(msgspec.Struct, frozen=True):
+    """A client's promise that all requests with this key are one request.
+
+    `scope` separates users and kinds of resource, so that nobody's key finds somebody else's.
+    """
+
+    scope: str
+    key: str
+    fingerprint: str
+
+    @classmethod
+    def of(cls, owner: UUID | str, kind: str, key: str | None, body: msgspec.Struct) -> "Idempotency | None":
+        """The promise behind an `Idempotency-Key` header, or None when there is none."""
+        if key is None:
+            return None
+        return cls(scope=f"{kind}:{owner}"[:64], key=key, fingerprint=sha256(msgspec.json.encode(body)).hexdigest())
+
+
+async def find_or_claim(
+    connection: AsyncConnection, promise: Idempotency | None, resource_id: UUID, now: datetime
+) -> UUID | None:
+    """The id that an earlier request with this key made, or None after `resource_id` has been noted as made by this one.
+
+    Raises IdempotencyKeyReused when the key came with another request.
+    """
+    if promise is None:
+        return None
+    table = idempotency_keys
+    found = (
+        await connection.execute(
+            select(table.c.fingerprint, table.c.resource_id).where(table.c.scope == promise.scope, table.c.key == promise.key)
+        )
+    ).one_or_none()
+    if found is None:
+        await connection.execute(
+            insert(table).values(
+                scope=promise.scope,
+                key=promise.key,
+                fingerprint=promise.fingerprint,
+                resource_id=resource_id,
+                created_at=now,
+            )
+        )
+        return None
+    if found.fingerprint != promise.fingerprint:
+        raise IdempotencyKeyReused
+    earlier: UUID = found.resource_id
+    return earlier

@@ -1,0 +1,182 @@
+"""The schema, in the subset that SQLite, PostgreSQL and CockroachDB share.
+
+Keys are UUIDs of version 7 made by us (no sequences), times are UTC, no triggers, no partial indexes, no locks by name.
+`store.migrations` brings a database here; `tests/contract/test_store.py` proves that both say the same.
+"""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    Uuid,
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime in UTC. SQLite keeps no time zone, so it is taken off on the way in and put back on the way out."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone would be stored as whatever the server thinks")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("user_id", Uuid, primary_key=True),
+    Column("email", String(320), unique=True),
+    Column("display_name", String(80), nullable=False),
+    Column("password_hash", Text),
+    # Users of an outside identity provider are found by who vouches for them and under what name.
+    Column("issuer", String(255)),
+    Column("subject", String(255)),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("issuer", "subject"),
+)
+
+refresh_tokens = Table(
+    "refresh_tokens",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    Column("family_id", Uuid, nullable=False, index=True),
+    Column("user_id", Uuid, ForeignKey("users.user_id"), nullable=False, index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("used_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("conversation_id", Uuid, primary_key=True),
+    Column("title", String(200)),
+    Column("created_by", Uuid, ForeignKey("users.user_id"), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    # Time-ordered like all our ids, so the list of conversations sorts by it; the conversation's own id until somebody writes.
+    Column("last_activity_id", Uuid, nullable=False),
+    Column("deleted_at", UtcDateTime),
+)
+
+conversation_members = Table(
+    "conversation_members",
+    metadata,
+    Column("conversation_id", Uuid, ForeignKey("conversations.conversation_id"), primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.user_id"), primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("joined_at", UtcDateTime, nullable=False),
+    Column("read_message_id", Uuid),
+    Index(None, "user_id", "conversation_id"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("message_id", Uuid, primary_key=True),
+    Column("conversation_id", Uuid, ForeignKey("conversations.conversation_id"), nullable=False),
+    Column("sender_id", Uuid, ForeignKey("users.user_id"), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("call_id", Uuid),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index(None, "conversation_id", "message_id"),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("call_id", Uuid, primary_key=True),
+    Column("conversation_id", Uuid, ForeignKey("conversations.conversation_id"), nullable=False),
+    Column("call_type", String(16), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("end_reason", String(16)),
+    Column("version", Integer, nullable=False),
+    Column("caller_id", Uuid, ForeignKey("users.user_id"), nullable=False),
+    Column("capacity", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("answered_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    # The earliest ring, grace or life deadline; null once the call is over. Timers look for what is due here.
+    Column("due_at", UtcDateTime, index=True),
+    Index(None, "conversation_id", "call_id"),
+)
+
+call_participants = Table(
+    "call_participants",
+    metadata,
+    Column("call_id", Uuid, ForeignKey("calls.call_id"), primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.user_id"), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("display_name", String(80), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("waiting", Boolean, nullable=False),
+    Column("devices", Text, nullable=False),
+    Column("ring_deadline", UtcDateTime),
+    Column("grace_deadline", UtcDateTime),
+    Column("joined_at", UtcDateTime),
+    Column("left_at", UtcDateTime),
+    Index(None, "user_id", "call_id"),
+    Index(None, "user_id", "state"),
+)
+
+call_sessions = Table(
+    "call_sessions",
+    metadata,
+    Column("session_id", Uuid, primary_key=True),
+    Column("call_id", Uuid, ForeignKey("calls.call_id"), nullable=False, index=True),
+    Column("user_id", Uuid, nullable=False),
+    Column("device_id", Uuid),
+    # The node that holds the open socket; null while the session is between two sockets.
+    Column("node_id", Uuid, index=True),
+    Column("generation", Integer, nullable=False),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("node_id", Uuid, primary_key=True),
+    Column("lease_until", UtcDateTime, nullable=False, index=True),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("scope", String(64), primary_key=True),
+    Column("key", String(128), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("resource_id", Uuid, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+)
