@@ -1,0 +1,402 @@
+/**
+ * One call, as one session sees it: who is in it, what they send, how well it flows, and how it comes back after a reload.
+ *
+ * Called by the page and by embedding applications (docs/client.md). Joins the signaling socket (protocol.js), the peer connections
+ * (mesh.js) and the own devices (media.js). Must not touch the document.
+ *
+ * @import {Api} from './api.js'
+ * @import {LocalMedia} from './media.js'
+ * @import {Peer} from './peer.js'
+ * @import {PeerStatistics} from './mesh.js'
+ * @import {CallRecord, Frame, MediaState, Participant, QualityReport, Session, Snapshot} from './shapes.js'
+ */
+import { ApiError } from './api.js';
+import { Mesh } from './mesh.js';
+import { Signaling } from './protocol.js';
+import { levelOf } from './quality.js';
+import { DEFAULT_MEDIA, mediaOf, reduce, withCall } from './snapshot.js';
+
+const TICK_MS = 2_000;
+const REPORT_EVERY_MS = 10_000;
+/** A session that should have offered and did not within this time gets an offer from here. */
+const OFFER_OVERDUE_MS = 5_000;
+const HISTORY_LENGTH = 1_800;
+const NEGOTIATION = new Set(['offer', 'answer', 'ice_candidate']);
+const LIVE = new Set(['ringing', 'active']);
+
+/**
+ * @typedef {'connecting'|'ringing'|'active'|'reconnecting'|'over'} CallState
+ * @typedef {'ended'|'left'|'moved'|'gone'} OverReason  the call ended; one left; it moved to another device; it cannot be reached any more
+ * @typedef {object} Other  somebody else in the call: one entry a session, or one without a session for those who ring or are on their way
+ * @property {string} user_id @property {string} display_name
+ * @property {string|null} session_id
+ * @property {import('./shapes.js').ParticipantState} state
+ * @property {boolean} own another device of this person
+ * @property {number|null} lost_at when the session was seen to be gone, ms since the epoch
+ * @property {MediaState} media
+ * @property {Peer|null} peer
+ * @property {QualityReport|null} report what the session says of its own connection
+ * @typedef {{call: CallRecord, media: Record<string, MediaState>, topology: string, session_id: string, resume: string, seq: number, device_id: string|null, connections: string[]}} SavedCall
+ */
+
+/**
+ * Events: `change` (the snapshot), `state` ({state}), `peer` ({session_id}: its tracks or its connection changed),
+ * `joined` and `left` ({session_id, user_id, display_name, reason}), `reaction` ({session_id, user_id, emoji}), `hand`
+ * ({session_id, user_id, raised}), `quality`, `problem` ({code, detail}), `over` ({reason}).
+ */
+export class Call extends EventTarget {
+  /** @type {Map<string, QualityReport>} */ reports = new Map();
+  /** Own samples, one every two seconds. @type {{at: number, level: number, rtt_ms: number|null, loss: number}[]} */ history = [];
+  /** @type {OverReason|null} */ reason = null;
+  /** @type {Map<string, number>} */ #lostAt = new Map();
+  /** @type {Map<string, number>} */ #seenAt = new Map();
+  #fresh = true;
+  #hand = false;
+  #reportedAt = 0;
+  #reportedLevel = -1;
+  /** @type {CallState} */ #lastState = 'connecting';
+  /** @type {ReturnType<typeof setInterval>|undefined} */ #timer;
+
+  /**
+   * @param {Api} api signed in
+   * @param {CallRecord} record as `initiate` or `join` answered
+   * @param {LocalMedia} media what to send; the caller opens and closes it
+   * @param {{deviceId?: string, saved?: SavedCall}} [options]
+   */
+  constructor(api, record, media, { deviceId, saved } = {}) {
+    super();
+    this.api = api;
+    this.media = media;
+    this.deviceId = deviceId;
+    /** @type {Snapshot} */
+    this.snapshot = { call: record, media: saved?.media ?? {}, topology: record.topology };
+    const options = { origin: api.origin, token: () => api.token(), callId: record.call_id, deviceId, refused: () => this.#refused() };
+    this.signaling = new Signaling(options, saved);
+    this.mesh = new Mesh({
+      api, callId: record.call_id, send: (frame) => this.signaling.send(frame), tracks: () => this.media.tracks, retired: saved?.connections ?? [],
+    });
+    this.#hand = saved ? mediaOf(this.snapshot, saved.session_id).hand_raised : false;
+  }
+
+  /**
+   * Ring people and take one's place in the call.
+   * @param {Api} api @param {{conversation_id: string, callee_ids: string[], call_type: 'audio'|'video'}} what
+   * @param {LocalMedia} media @param {string} [deviceId]
+   * @returns {Promise<Call>} @throws {ApiError}
+   */
+  static async initiate(api, what, media, deviceId) {
+    const call = new Call(api, await api.initiate({ ...what, device_id: deviceId }), media, { deviceId });
+    return call.open();
+  }
+
+  /**
+   * Answer a call that rings, or enter one that runs.
+   * @param {Api} api @param {string} callId @param {LocalMedia} media @param {string} [deviceId] @param {'add'|'move'} [mode]
+   * @returns {Promise<Call>} @throws {ApiError} 409 `answered_elsewhere`, `call_ended`, `call_full`
+   */
+  static async join(api, callId, media, deviceId, mode) {
+    const record = await api.join(callId, { device_id: deviceId, ...(mode ? { mode } : {}) });
+    return new Call(api, record, media, { deviceId }).open();
+  }
+
+  /** Come back into a call that an earlier page was in. @param {Api} api @param {SavedCall} saved @param {LocalMedia} media @returns {Call} */
+  static restore(api, saved, media) {
+    return new Call(api, saved.call, media, { deviceId: saved.device_id ?? undefined, saved }).open();
+  }
+
+  /** @returns {this} */
+  open() {
+    this.signaling.addEventListener('frame', (event) => this.#frame(/** @type {CustomEvent<Frame>} */ (event).detail));
+    this.signaling.addEventListener('state', () => this.#socketChanged());
+    this.mesh.addEventListener('peer', (event) => this.#emit('peer', /** @type {CustomEvent} */ (event).detail));
+    this.onMedia = () => this.#mediaChanged();
+    this.media.addEventListener('change', this.onMedia);
+    this.#timer = setInterval(() => void this.#tick(), TICK_MS);
+    this.signaling.open();
+    return this;
+  }
+
+  get callId() {
+    return this.snapshot.call.call_id;
+  }
+
+  get record() {
+    return this.snapshot.call;
+  }
+
+  get sessionId() {
+    return this.signaling.sessionId;
+  }
+
+  get handRaised() {
+    return this.#hand;
+  }
+
+  /** @returns {CallState} */
+  get state() {
+    if (this.reason || !LIVE.has(this.record.status)) return 'over';
+    if (this.signaling.state !== 'open') return this.signaling.lostAt === null ? 'connecting' : 'reconnecting';
+    return this.record.status === 'ringing' ? 'ringing' : 'active';
+  }
+
+  /** What a later page needs to come back; null before the first `welcome` and after the end. @returns {SavedCall|null} */
+  saved() {
+    const { sessionId, resume, seq } = this.signaling;
+    if (!sessionId || !resume || this.state === 'over') return null;
+    return { ...this.snapshot, session_id: sessionId, resume, seq, device_id: this.deviceId ?? null, connections: this.mesh.connections };
+  }
+
+  /** Everybody else, in the order of the snapshot. @returns {Other[]} */
+  others() {
+    return this.record.participants.flatMap((participant) => {
+      const own = participant.user_id === this.api.user?.user_id;
+      const sessions = participant.sessions.filter((one) => one.session_id !== this.sessionId);
+      const here = participant.state === 'joined' || participant.state === 'reconnecting';
+      if (here && sessions.length) return sessions.map((session) => this.#other(participant, session, own));
+      return !own && (here || participant.state === 'ringing') ? [this.#other(participant, null, false)] : [];
+    });
+  }
+
+  /** @param {boolean} raised */
+  raiseHand(raised) {
+    this.#hand = raised;
+    this.#announce();
+    this.#emit('change');
+  }
+
+  /** @param {string} emoji at most 32 characters */
+  react(emoji) {
+    this.signaling.send({ type: 'reaction', emoji });
+  }
+
+  /** Ring more members of the conversation. @param {string[]} userIds @throws {ApiError} */
+  async invite(userIds) {
+    this.observe(await this.api.invite(this.callId, userIds));
+  }
+
+  /** Leave; the call goes on without this session, or ends when it was one of the last two. */
+  async leave() {
+    if (this.state === 'over') return;
+    const closed = new Promise((resolve) => { this.signaling.addEventListener('state', resolve, { once: true }); });
+    const open = this.signaling.state === 'open';
+    if (open) this.signaling.send({ type: 'leave' });
+    this.#finish('left', false);
+    if (!open || (await Promise.race([closed, pause(TICK_MS)])) === undefined) await this.api.leave(this.callId).catch(() => {});
+    this.signaling.close();
+  }
+
+  /** End it for everybody. @throws {ApiError} 403 `not_host` */
+  async end() {
+    this.observe(await this.api.end(this.callId));
+  }
+
+  /** News of this call from elsewhere (the events socket, an answer): the larger version wins. @param {CallRecord} record */
+  observe(record) {
+    const before = this.snapshot;
+    this.snapshot = withCall(before, record);
+    if (this.snapshot !== before) this.#followed();
+  }
+
+  /** How loud each other session is just now, 0 to 1. @returns {Map<string, number>} */
+  loudness() {
+    return new Map([...this.mesh.peers].map(([id, peer]) => [id, peer.loudness()]));
+  }
+
+  /**
+   * What flows, from the browser's own counters.
+   * @returns {Promise<(PeerStatistics & {user_id: string})[]>} one entry for each other session
+   */
+  async statistics() {
+    const users = new Map(this.record.participants.flatMap((one) => one.sessions.map((session) => [session.session_id, one.user_id])));
+    return (await this.mesh.statistics()).map((entry) => ({ ...entry, user_id: users.get(entry.session_id) ?? '' }));
+  }
+
+  /** @param {Participant} participant @param {Session|null} session @param {boolean} own @returns {Other} */
+  #other(participant, session, own) {
+    const id = session?.session_id ?? null;
+    return {
+      user_id: participant.user_id, display_name: participant.display_name, session_id: id, own,
+      state: session && !session.connected ? 'reconnecting' : participant.state,
+      lost_at: id ? this.#lostAt.get(id) ?? null : null,
+      media: id ? mediaOf(this.snapshot, id) : DEFAULT_MEDIA,
+      peer: id ? this.mesh.peers.get(id) ?? null : null,
+      report: id ? this.reports.get(id) ?? null : null,
+    };
+  }
+
+  /** @param {Frame} frame */
+  #frame(frame) {
+    if (this.reason) return;
+    const before = this.snapshot;
+    this.snapshot = /** @type {Snapshot} */ (reduce(before, frame));
+    if (NEGOTIATION.has(frame.type)) this.mesh.receive(frame, this.sessionId ?? '');
+    else if (frame.type === 'welcome') this.#welcomed(frame);
+    else if (frame.type === 'join') this.#tell('joined', frame);
+    else if (frame.type === 'leave') this.#departed(frame);
+    else if (frame.type === 'reaction') this.#tell('reaction', frame);
+    else if (frame.type === 'raise_hand') this.#tell('hand', frame);
+    else if (frame.type === 'quality') this.reports.set(frame.session_id, frame.report);
+    else if (frame.type === 'error') this.#emit('problem', frame);
+    if (this.snapshot !== before) this.#followed();
+  }
+
+  /** @param {Frame} frame */
+  #welcomed(frame) {
+    if (frame.ice_servers) this.mesh.useIceServers(frame.ice_servers);
+    // A fresh session, or a fresh page of an old one: nothing of what was negotiated is left on this side.
+    if (!frame.resumed || this.#fresh) {
+      this.mesh.closeAll();
+      for (const { session_id: id } of this.others()) if (id) this.mesh.offer(id, frame.session_id);
+    }
+    this.#fresh = false;
+    this.#announce();
+    this.#emitState();
+  }
+
+  /** The snapshot moved: close what left, remember who is gone since when. */
+  #followed() {
+    const sessions = new Map(this.record.participants.flatMap((one) => one.sessions.map((session) => [session.session_id, session])));
+    this.mesh.keep(sessions);
+    for (const [id, session] of sessions) {
+      if (session.connected) this.#lostAt.delete(id);
+      else if (!this.#lostAt.has(id)) this.#lostAt.set(id, Date.now());
+    }
+    this.#emit('change');
+    this.#emitState();
+    if (!LIVE.has(this.record.status)) this.#finish('ended');
+  }
+
+  /** @param {Frame} frame */
+  #departed(frame) {
+    if (frame.session_id === this.sessionId) {
+      if (frame.reason !== 'ended') this.#finish(frame.reason === 'moved' ? 'moved' : 'left');
+      return;
+    }
+    this.mesh.close(frame.session_id);
+    this.reports.delete(frame.session_id);
+    this.#tell('left', frame);
+  }
+
+  #mediaChanged() {
+    this.mesh.refill();
+    this.#announce();
+    this.#emit('change');
+  }
+
+  /** Tell the others what changed here since they were last told. */
+  #announce() {
+    if (!this.sessionId || this.#fresh || this.reason || this.media.opening) return;
+    const told = mediaOf(this.snapshot, this.sessionId);
+    /** @type {[boolean, boolean, Frame][]} */
+    const facts = [
+      [told.audio_muted, this.media.audioMuted, { type: 'mute_audio', muted: this.media.audioMuted }],
+      [told.video_muted, this.media.videoMuted, { type: 'mute_video', muted: this.media.videoMuted }],
+      [told.screen_share, Boolean(this.media.tracks.screen), { type: 'screen_share', active: Boolean(this.media.tracks.screen) }],
+      [told.hand_raised, this.#hand, { type: 'raise_hand', raised: this.#hand }],
+    ];
+    for (const [before, now, frame] of facts) {
+      if (before === now) continue;
+      this.signaling.send(frame);
+      this.snapshot = /** @type {Snapshot} */ (reduce(this.snapshot, { ...frame, session_id: this.sessionId }));
+    }
+  }
+
+  async #tick() {
+    const peers = await this.mesh.measure();
+    if (this.reason) return;
+    const now = Date.now();
+    if (this.signaling.state === 'open') await this.mesh.mend((id) => !this.#lostAt.has(id));
+    this.#offerOverdue(now);
+    this.#report(now, peers);
+    this.#emit('quality');
+  }
+
+  /** An offer may be lost with the page that owed it. @param {number} now */
+  #offerOverdue(now) {
+    if (this.signaling.state !== 'open') return;
+    for (const other of this.others()) {
+      if (!other.session_id) continue;
+      const since = other.peer || other.state === 'reconnecting' ? now : this.#seenAt.get(other.session_id) ?? now;
+      this.#seenAt.set(other.session_id, since);
+      if (now - since > OFFER_OVERDUE_MS) this.mesh.offer(other.session_id, this.sessionId ?? '');
+    }
+  }
+
+  /** The report is also this socket's heartbeat: it is acknowledged, or the socket is dead. @param {number} now @param {Peer[]} peers */
+  #report(now, peers) {
+    const samples = peers.flatMap((peer) => (peer.sample ? [peer.sample] : []));
+    const rtts = samples.flatMap((one) => one.rttMs ?? []);
+    const rtt = rtts.length ? Math.max(...rtts) : null;
+    const loss = Math.max(0, ...samples.map((one) => one.loss));
+    const connected = peers.length === 0 || peers.some((peer) => peer.state === 'connected');
+    const level = connected ? levelOf({ rttMs: rtt, loss }) : 0;
+    if (peers.length) this.history.push({ at: now, level, rtt_ms: rtt, loss });
+    if (this.history.length > HISTORY_LENGTH) this.history.shift();
+    if (this.signaling.state !== 'open' || (level === this.#reportedLevel && now - this.#reportedAt < REPORT_EVERY_MS)) return;
+    this.#reportedAt = now;
+    this.#reportedLevel = level;
+    const bitrate = samples.reduce((sum, one) => sum + one.inKbps + one.outKbps, 0);
+    this.signaling.send({ type: 'quality', report: { level, rtt_ms: rtt, loss: Math.round(loss * 1000) / 1000, bitrate_kbps: bitrate } });
+  }
+
+  /** The socket was refused: the call may be over, or the session may have been gone for too long. @returns {Promise<boolean>} try again */
+  async #refused() {
+    try {
+      const record = await this.api.call(this.callId);
+      this.observe(record);
+      if (this.reason) return false;
+      const me = record.participants.find((one) => one.user_id === this.api.user?.user_id);
+      if (me?.state === 'joined' || me?.state === 'reconnecting') return true;
+      this.signaling.forget();
+      this.observe(await this.api.join(this.callId, { device_id: this.deviceId }));
+      return true;
+    } catch (error) {
+      if (!(error instanceof ApiError) || ![403, 404, 409].includes(error.status)) return true;
+      this.#finish(error.code === 'answered_elsewhere' ? 'moved' : 'gone');
+      return false;
+    }
+  }
+
+  async #socketChanged() {
+    this.#emitState();
+    if (this.signaling.state !== 'closed' || this.reason) return;
+    const record = await this.api.call(this.callId).catch(() => null); // closed for good: ask why
+    if (record) this.observe(record);
+    this.#finish('gone');
+  }
+
+  /** @param {OverReason} reason @param {boolean} [closeSocket] */
+  #finish(reason, closeSocket = true) {
+    if (this.reason) return;
+    this.reason = reason;
+    clearInterval(this.#timer);
+    if (this.onMedia) this.media.removeEventListener('change', this.onMedia);
+    this.mesh.closeAll();
+    if (closeSocket) this.signaling.close();
+    this.#emitState();
+    this.#emit('over', { reason });
+  }
+
+  /** @param {string} type @param {Frame} frame */
+  #tell(type, frame) {
+    const name = this.record.participants.find((one) => one.user_id === frame.sender_id)?.display_name ?? frame.display_name ?? '';
+    this.#emit(type, { ...frame, user_id: frame.sender_id, display_name: name });
+  }
+
+  #emitState() {
+    const state = this.state;
+    if (state === this.#lastState) return;
+    this.#lastState = state;
+    this.#emit('state', { state });
+  }
+
+  /** @param {string} type @param {object} [detail] */
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+/** @param {number} ms */
+function pause(ms) {
+  return new Promise((resolve) => { setTimeout(() => resolve(undefined), ms); });
+}

@@ -1,0 +1,28 @@
+/**
+ * The shapes on the wire, as types for the checker and the reader (docs/protocol.md, docs/api.md). Nothing here runs.
+ *
+ * @typedef {{user_id: string, email?: string, display_name: string}} User
+ * @typedef {{session_id: string, device_id: string|null, connected: boolean}} Session
+ * @typedef {'ringing'|'joined'|'reconnecting'|'left'|'declined'|'missed'|'cancelled'|'busy'} ParticipantState
+ * @typedef {{user_id: string, display_name: string, role: 'caller'|'callee', state: ParticipantState, waiting: boolean,
+ *   ring_deadline: string|null, joined_at: string|null, left_at: string|null, devices: string[], sessions: Session[]}} Participant
+ * @typedef {'ringing'|'active'|'ended'|'missed'|'declined'} CallStatus
+ * @typedef {'completed'|'declined'|'timeout'|'cancelled'|'busy'|'failed'} EndReason
+ * @typedef {'p2p'|'mesh'|'sfu'} Topology
+ * @typedef {{call_id: string, conversation_id: string, call_type: 'audio'|'video', status: CallStatus, end_reason: EndReason|null,
+ *   version: number, caller_id: string, topology: Topology, created_at: string, answered_at: string|null, ended_at: string|null,
+ *   participants: Participant[]}} CallRecord
+ * @typedef {{message_id: string, conversation_id: string, sender_id: string, kind: 'text'|'call', content: string, created_at: string,
+ *   call: null|{call_id: string, call_type: 'audio'|'video', status: CallStatus, end_reason: EndReason|null, caller_id: string,
+ *   created_at: string, answered_at: string|null, ended_at: string|null}}} Message
+ * @typedef {{conversation_id: string, title: string|null, created_at: string,
+ *   participants: {user_id: string, display_name: string, role: 'owner'|'member'}[],
+ *   last_message: Message|null, unread_count: number, live_call: CallRecord|null}} Conversation
+ * @typedef {{items: any[], next_cursor: string|null}} Page
+ * @typedef {{audio_muted: boolean, video_muted: boolean, screen_share: boolean, hand_raised: boolean}} MediaState
+ * @typedef {{level: number, rtt_ms: number|null, loss: number, bitrate_kbps: number}} QualityReport
+ *   `level` is 0 (no connection) to 4 (good); `loss` is a share of packets, 0 to 1.
+ * @typedef {{type: string, [field: string]: any}} Frame  one JSON object of a socket
+ * @typedef {{call: CallRecord, media: Record<string, MediaState>, topology: Topology}} Snapshot
+ */
+export {};
