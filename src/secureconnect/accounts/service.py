@@ -1,0 +1,316 @@
+"""Users and their sign-ins. Called by api.accounts, by whatever must know who is asking (api.http, signaling), and by the CLI.
+
+Decides; the SQL is in store.accounts, the cryptography in accounts.credentials and accounts.verification. Knows no HTTP.
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer, new_refresh_token, refresh_token_hash
+from secureconnect.accounts.verification import Claims, TokenVerifier
+from secureconnect.clock import Clock
+from secureconnect.errors import (
+    EmailTaken,
+    IdempotencyKeyReused,
+    RefreshReused,
+    Unauthenticated,
+    UnknownUser,
+    Unprocessable,
+    WrongCredentials,
+)
+from secureconnect.ids import IdFactory, UserId, short
+from secureconnect.store import Database
+from secureconnect.store import accounts as store
+from secureconnect.store.accounts import Account, Identity, RefreshToken, User
+from secureconnect.store.idempotency import Idempotency, find_or_claim
+from secureconnect.store.text import require_storable
+
+EMAIL_CHARS = 320
+PASSWORD_CHARS = (8, 256)
+DISPLAY_NAME_CHARS = 80
+PRINCIPALS_KEPT = 10_000
+"""Of those seen last, so that a request of an active user reads no user from the database. About 3 MB."""
+
+
+class Principal(Struct, frozen=True):
+    """The one who asks, known from a verified token."""
+
+    user_id: UserId
+    display_name: str
+
+
+class SignIn(Struct, frozen=True):
+    """What a sign-in gives: who, the access token for `expires_in` seconds, and the refresh token that buys the next."""
+
+    user: User
+    access_token: str
+    refresh_token: str | None
+    expires_in: int
+    token_type: str = "Bearer"  # noqa: S105  (RFC 6750's name for the kind, not a token)
+
+
+class _Registration(Struct, frozen=True):
+    """What makes two registrations one request. The password is left out: a fast hash of it would undo the slow one."""
+
+    email: str
+    display_name: str
+
+
+class AccountService:
+    """Registration, sign-in, rotation of refresh tokens, and who a token stands for."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        ids: IdFactory,
+        clock: Clock,
+        passwords: PasswordHasher,
+        issuer: TokenIssuer,
+        verifier: TokenVerifier,
+        refresh_lifetime: timedelta,
+    ) -> None:
+        self._database = database
+        self._ids = ids
+        self._clock = clock
+        self._passwords = passwords
+        self._issuer = issuer
+        self._verifier = verifier
+        self.refresh_lifetime = refresh_lifetime
+        self._principals: OrderedDict[Identity, Principal] = OrderedDict()
+
+    async def register(self, *, email: str, password: str, display_name: str, idempotency_key: str | None = None) -> SignIn:
+        """Make an account and sign in.
+
+        Raises EmailTaken, Unprocessable, IdempotencyKeyReused (also when the password is not the first request's).
+        """
+        email = _checked_email(email)
+        _check_length("password", password, *PASSWORD_CHARS)
+        display_name = _checked_display_name(display_name)
+        user = User(self._ids.user(), email, display_name)
+        now = self._clock.now()
+        promise = Idempotency.of(
+            uuid5(NAMESPACE_URL, f"mailto:{email}"), "register", idempotency_key, _Registration(email, display_name)
+        )
+        password_hash = await self._passwords.hash(password)
+
+        async def work(connection: AsyncConnection) -> Account:
+            earlier = await find_or_claim(connection, promise, user.user_id, now)
+            if earlier is not None:
+                found = await store.find_account(connection, user_id=earlier)
+                assert found is not None, "the key and the account were written together"
+                return found
+            if await store.find_account(connection, email=email) is not None:
+                raise EmailTaken
+            await store.insert_user(connection, user, now, password_hash=password_hash)
+            return Account(user, password_hash)
+
+        account = await self._database.transact(work)
+        if account.user.user_id != user.user_id and not await self._passwords.verify(account.password_hash, password):
+            raise IdempotencyKeyReused
+        return await self._sign_in(account.user)
+
+    async def login(self, *, email: str, password: str) -> SignIn:
+        """Sign in. Raises WrongCredentials, after the same time whether or not there is such an account."""
+        email = normal_email(email)
+        require_storable("email", email)
+        account = await self._database.read(lambda connection: store.find_account(connection, email=email))
+        password_hash = account.password_hash if account else None
+        fits = await self._passwords.verify(password_hash, password)
+        if account is None or password_hash is None or not fits:
+            raise WrongCredentials
+        if not self._passwords.needs_rehash(password_hash):
+            return await self._sign_in(account.user)
+        return await self._sign_in(account.user, new_password_hash=await self._passwords.hash(password))
+
+    async def refresh(self, refresh_token: str) -> SignIn:
+        """Exchange a refresh token for the next (rotation: RFC 9700, section 4.14.2).
+
+        Of two that come with the same token one wins. Raises RefreshReused, after ending the whole family, when the token was
+        used before; Unauthenticated when it is unknown, expired or signed out.
+        """
+        token_hash = refresh_token_hash(refresh_token)
+        successor = new_refresh_token()
+        now = self._clock.now()
+
+        async def work(connection: AsyncConnection) -> User | Unauthenticated:
+            token = await store.find_refresh_token(connection, token_hash)
+            if token is None:
+                return Unauthenticated("This refresh token is not known here: sign in again.")
+            if token.used_at is not None:
+                await store.revoke_family(connection, token.family_id, now)
+                return RefreshReused()
+            if token.revoked_at is not None or token.expires_at <= now:
+                return Unauthenticated("This sign-in has ended: sign in again.")
+            await store.use_refresh_token(connection, token_hash, now)
+            await store.insert_refresh_token(connection, self._link(token.user_id, token.family_id, successor, now))
+            user = await store.find_user(connection, token.user_id)
+            assert user is not None, "a token refers to its user"
+            return user
+
+        # Serializable: two that both read the token as unused cannot both commit, and the loser runs again and reads it as used.
+        # A refusal is returned from the transaction, not raised, so that ending the family is committed.
+        outcome = await self._database.transact(work)
+        if isinstance(outcome, Unauthenticated):
+            raise outcome
+        return self._granted(outcome, successor)
+
+    async def logout(self, refresh_token: str) -> None:
+        """End the sign-in that this token belongs to. Doing it again, or with an unknown token, changes nothing."""
+        now = self._clock.now()
+
+        async def work(connection: AsyncConnection) -> None:
+            token = await store.find_refresh_token(connection, refresh_token_hash(refresh_token))
+            if token is not None:
+                await store.revoke_family(connection, token.family_id, now)
+
+        await self._database.transact(work)
+
+    async def authenticate(self, token: str) -> Principal:
+        """Who bears this access token. Somebody new with a valid token becomes a user at once.
+
+        Raises Unauthenticated, TokenExpired; Unavailable when an outside issuer's keys or the database are out of reach.
+        """
+        claims = await self._verifier.verify(token)
+        identity = Identity(claims.issuer, claims.subject)
+        principal = self._principals.get(identity)
+        if principal is None:
+            user = await self._user_of(identity, claims)
+            principal = self._principals[identity] = Principal(user.user_id, user.display_name)
+            if len(self._principals) > PRINCIPALS_KEPT:
+                self._principals.popitem(last=False)
+        else:
+            self._principals.move_to_end(identity)
+        return principal
+
+    async def mint(self, user: str | UserId) -> str:
+        """An access token for an existing user, named by email or id. Raises UnknownUser."""
+        email, user_id = (normal_email(user), None) if isinstance(user, str) else (None, user)
+        account = await self._database.read(lambda connection: store.find_account(connection, email=email, user_id=user_id))
+        if account is None:
+            raise UnknownUser("There is no such user.")
+        return self._access_token(account.user)
+
+    async def me(self, user_id: UserId) -> User:
+        """The user behind a principal."""
+        user = await self._database.read(lambda connection: store.find_user(connection, user_id))
+        if user is None:
+            raise Unauthenticated("This account is no longer there.")
+        return user
+
+    async def search(
+        self, asking: UserId, words: str, *, limit: int, after: UUID | None = None
+    ) -> tuple[list[User], UUID | None]:
+        """People of whose name a word, or whose email, begins with `words`, never the one asking.
+
+        Returns up to `limit` of them and the id to go on after, None at the end.
+        """
+        require_storable("q", words)
+        found = await self._database.read(
+            lambda connection: store.search_users(connection, words, without=asking, limit=limit + 1, after=after)
+        )
+        return found[:limit], found[limit - 1].user_id if len(found) > limit else None
+
+    async def _user_of(self, identity: Identity, claims: Claims) -> User:
+        """The user whom a verified identity stands for; made when this is the first sight of them.
+
+        A UUID in a token of our own issuer is the user's id itself: an embedding application that shares the secret names its
+        users so. Everybody else is found by issuer and subject.
+        """
+        own_id = _canonical_uuid(identity.subject) if identity.issuer == self._issuer.issuer else None
+
+        async def find(connection: AsyncConnection) -> User | None:
+            if own_id is not None:
+                return await store.find_user(connection, own_id)
+            return await store.find_user_by_identity(connection, identity)
+
+        return await self._database.read(find) or await self._make_user(identity, claims, own_id, find)
+
+    async def _make_user(
+        self,
+        identity: Identity,
+        claims: Claims,
+        own_id: UserId | None,
+        find: Callable[[AsyncConnection], Awaitable[User | None]],
+    ) -> User:
+        user_id = own_id or self._ids.user()
+        name = " ".join((claims.name or "").split())[:DISPLAY_NAME_CHARS].strip() or f"User {short(user_id)}"
+        # No email: to trust an outside claim of one would let its issuer take over, or block, an account of ours.
+        user = User(user_id, None, name)
+
+        async def work(connection: AsyncConnection) -> User:
+            found = await find(connection)
+            if found is not None:
+                return found
+            await store.insert_user(connection, user, self._clock.now(), identity=None if own_id else identity)
+            return user
+
+        return await self._database.transact(work)
+
+    async def _sign_in(self, user: User, *, new_password_hash: str | None = None) -> SignIn:
+        refresh_token = new_refresh_token()
+        link = self._link(user.user_id, self._ids.new(), refresh_token, self._clock.now())
+
+        async def work(connection: AsyncConnection) -> None:
+            if new_password_hash is not None:
+                await store.set_password_hash(connection, user.user_id, new_password_hash)
+            await store.insert_refresh_token(connection, link)
+
+        await self._database.transact(work)
+        return self._granted(user, refresh_token)
+
+    def _link(self, user_id: UserId, family_id: UUID, refresh_token: str, now: datetime) -> RefreshToken:
+        return RefreshToken(
+            token_hash=refresh_token_hash(refresh_token),
+            family_id=family_id,
+            user_id=user_id,
+            created_at=now,
+            expires_at=now + self.refresh_lifetime,
+        )
+
+    def _granted(self, user: User, refresh_token: str) -> SignIn:
+        return SignIn(user, self._access_token(user), refresh_token, int(self._issuer.lifetime.total_seconds()))
+
+    def _access_token(self, user: User) -> str:
+        return self._issuer.issue(user.user_id, user.display_name, token_id=self._ids.new(), now=self._clock.now())
+
+
+def normal_email(email: str) -> str:
+    """An email as it is kept and looked up: without space around it, in lower case."""
+    return email.strip().lower()
+
+
+def _checked_email(email: str) -> str:
+    """A normal email. Whether it reaches anybody, only a letter could tell; this refuses what certainly does not."""
+    email = normal_email(email)
+    require_storable("email", email)
+    local, _, domain = email.partition("@")
+    if not local or not domain or "@" in domain or not email.isprintable() or " " in email or len(email) > EMAIL_CHARS:
+        raise Unprocessable("email: write one address such as ada@example.com.")
+    return email
+
+
+def _checked_display_name(display_name: str) -> str:
+    display_name = display_name.strip()
+    require_storable("display_name", display_name)
+    _check_length("display_name", display_name, 1, DISPLAY_NAME_CHARS)
+    return display_name
+
+
+def _check_length(field: str, text: str, least: int, most: int) -> None:
+    if not least <= len(text) <= most:
+        raise Unprocessable(f"{field}: {least} to {most} characters, not {len(text)}.")
+
+
+def _canonical_uuid(text: str) -> UserId | None:
+    """The UUID a text spells in the usual form with hyphens, or None."""
+    try:
+        value = UUID(text)
+    except ValueError:
+        return None
+    return UserId(value) if str(value) == text.lower() else None

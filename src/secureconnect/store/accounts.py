@@ -1,0 +1,149 @@
+"""Users and refresh tokens: the SQL, beside the functions that run it. Called by accounts.service; chat.service asks who exists.
+
+Every function takes the connection of a transaction that its caller opened; none of them hashes, signs or decides.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+from sqlalchemy import Row, Select, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from secureconnect.ids import UserId
+from secureconnect.store.tables import refresh_tokens, users
+from secureconnect.store.text import fold
+
+
+class User(Struct, frozen=True):
+    """A person. `email` is null for those whom an outside identity provider vouches for."""
+
+    user_id: UserId
+    email: str | None
+    display_name: str
+
+
+class Account(Struct, frozen=True):
+    """A user and what proves a sign-in. Apart from User, so that the hash cannot slip into an answer."""
+
+    user: User
+    password_hash: str | None
+
+
+class Identity(Struct, frozen=True):
+    """Who an outside party says somebody is: the `iss` and `sub` of a token (RFC 7519, section 4.1)."""
+
+    issuer: str
+    subject: str
+
+
+class RefreshToken(Struct, frozen=True):
+    """One link of a family: a sign-in is a family, each refresh adds a link and uses up the one before."""
+
+    token_hash: str
+    family_id: UUID
+    user_id: UserId
+    created_at: datetime
+    expires_at: datetime
+    used_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+async def insert_user(
+    connection: AsyncConnection,
+    user: User,
+    created_at: datetime,
+    *,
+    password_hash: str | None = None,
+    identity: Identity | None = None,
+) -> None:
+    await connection.execute(
+        insert(users).values(
+            user_id=user.user_id,
+            email=user.email,
+            display_name=user.display_name,
+            password_hash=password_hash,
+            issuer=identity.issuer if identity else None,
+            subject=identity.subject if identity else None,
+            # A space before every word turns "prefix of a word" into one LIKE.
+            search_text=f" {fold(user.display_name)} {fold(user.email or '')}",
+            created_at=created_at,
+        )
+    )
+
+
+async def find_user(connection: AsyncConnection, user_id: UserId) -> User | None:
+    row = (await connection.execute(_user_columns().where(users.c.user_id == user_id))).one_or_none()
+    return None if row is None else _user(row)
+
+
+async def find_users(connection: AsyncConnection, user_ids: Collection[UserId]) -> list[User]:
+    """Those of `user_ids` that exist, in no order."""
+    rows = await connection.execute(_user_columns().where(users.c.user_id.in_(user_ids)))
+    return [_user(row) for row in rows]
+
+
+async def find_user_by_identity(connection: AsyncConnection, identity: Identity) -> User | None:
+    query = _user_columns().where(users.c.issuer == identity.issuer, users.c.subject == identity.subject)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else _user(row)
+
+
+async def find_account(connection: AsyncConnection, *, email: str | None = None, user_id: UUID | None = None) -> Account | None:
+    """The account with this email or, when none is given, with this id."""
+    query = _user_columns().add_columns(users.c.password_hash)
+    query = query.where(users.c.email == email if email is not None else users.c.user_id == user_id)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else Account(_user(row), row.password_hash)
+
+
+async def search_users(connection: AsyncConnection, words: str, *, without: UserId, limit: int, after: UUID | None) -> list[User]:
+    """Users of whose name a word, or whose email, begins with `words`; in the order they were made, those after `after`."""
+    query = _user_columns().where(users.c.search_text.contains(f" {fold(words)}", autoescape=True), users.c.user_id != without)
+    if after is not None:
+        query = query.where(users.c.user_id > after)
+    return [_user(row) for row in await connection.execute(query.order_by(users.c.user_id).limit(limit))]
+
+
+async def set_password_hash(connection: AsyncConnection, user_id: UserId, password_hash: str) -> None:
+    await connection.execute(update(users).where(users.c.user_id == user_id).values(password_hash=password_hash))
+
+
+async def insert_refresh_token(connection: AsyncConnection, token: RefreshToken) -> None:
+    """Keep a new link, and forget the user's expired ones: the table stays as small as the sign-ins that live."""
+    table = refresh_tokens
+    await connection.execute(delete(table).where(table.c.user_id == token.user_id, table.c.expires_at <= token.created_at))
+    await connection.execute(
+        insert(table).values(
+            token_hash=token.token_hash,
+            family_id=token.family_id,
+            user_id=token.user_id,
+            created_at=token.created_at,
+            expires_at=token.expires_at,
+        )
+    )
+
+
+async def find_refresh_token(connection: AsyncConnection, token_hash: str) -> RefreshToken | None:
+    row = (await connection.execute(select(refresh_tokens).where(refresh_tokens.c.token_hash == token_hash))).one_or_none()
+    return None if row is None else RefreshToken(**row._mapping)
+
+
+async def use_refresh_token(connection: AsyncConnection, token_hash: str, at: datetime) -> None:
+    """Mark the link as used."""
+    await connection.execute(update(refresh_tokens).where(refresh_tokens.c.token_hash == token_hash).values(used_at=at))
+
+
+async def revoke_family(connection: AsyncConnection, family_id: UUID, at: datetime) -> None:
+    table = refresh_tokens
+    query = update(table).where(table.c.family_id == family_id, table.c.revoked_at.is_(None)).values(revoked_at=at)
+    await connection.execute(query)
+
+
+def _user_columns() -> Select[tuple[UUID, str | None, str]]:
+    return select(users.c.user_id, users.c.email, users.c.display_name)
+
+
+def _user(row: Row[tuple[UUID, str | None, str]]) -> User:
+    return User(UserId(row.user_id), row.email, row.display_name)
