@@ -1,0 +1,288 @@
+"""The two sockets, as async iterators of decoded frames that come back by themselves and miss nothing.
+
+`call` reads SignalingSocket, `echo` and `headless` read EventsSocket. Here are dialling, waiting, resuming and resending; what a
+frame means is decided by who reads it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any, Self
+from urllib.parse import urlencode
+
+import msgspec
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+from secureconnect.clock import Clock
+from secureconnect.ids import CallId, SessionId
+from secureconnect.robot.backoff import Backoff
+from secureconnect.robot.client import Client
+from secureconnect.robot.problems import ProblemError, UnreachableError, problem
+from secureconnect.robot.snapshot import Snapshot, after, opening
+from secureconnect.robot.wire import (
+    Ack,
+    EventsWelcome,
+    Notice,
+    Reconnect,
+    Refused,
+    Relayed,
+    Signal,
+    Welcome,
+    decode_notice,
+    decode_signal,
+)
+
+log = structlog.get_logger(__name__)
+
+LEFT = 1000
+"""The close code that says: you left, the call ended, or another socket of yours took over. Nothing to come back to."""
+GOODBYE_SECONDS = 2.0
+"""How long the server may take to close after `leave`."""
+
+
+class Dialer:
+    """Opens connections to one server as one user, waiting longer after each failure."""
+
+    def __init__(self, client: Client, *, clock: Clock, random: Callable[[], float]) -> None:
+        self._client = client
+        self._clock = clock
+        self._backoff = Backoff(random)
+        self._wait = 0.0
+
+    def wait(self, seconds: float) -> None:
+        """The next attempt begins no sooner than in `seconds`."""
+        self._wait = max(self._wait, seconds)
+
+    def failed(self) -> None:
+        """The connection was lost, or there was none."""
+        self.wait(self._backoff.failed())
+
+    def succeeded(self) -> None:
+        """The server greeted us: what failed before counts no more."""
+        self._backoff.succeeded()
+
+    async def dial(self, path: str, query: dict[str, Any]) -> ClientConnection:
+        """A connection, however long it takes. Raises ProblemError for a refusal that waiting does not cure."""
+        address = f"ws{self._client.base_url.removeprefix('http')}{path}"
+        present = urlencode({name: value for name, value in query.items() if value is not None})
+        while True:
+            seconds, self._wait = self._wait, 0.0
+            if seconds > 0:
+                await self._clock.sleep(seconds)
+            try:
+                return await self._open(f"{address}?{present}" if present else address)
+            except ProblemError as refusal:
+                if refusal.code != "token_expired" and not refusal.passing and refusal.status < 500:
+                    raise
+                log.debug("socket refused", path=path, code=refusal.code)
+                self.wait(refusal.retry_after or 0.0)
+                self.failed()
+            except (UnreachableError, OSError, TimeoutError, InvalidHandshake) as failure:
+                log.debug("socket failed", path=path, reason=str(failure))
+                self.failed()
+
+    async def _open(self, address: str) -> ClientConnection:
+        token = await self._client.access_token()
+        try:
+            return await connect(
+                address,
+                additional_headers={"Authorization": f"Bearer {token}"},
+                compression=None,
+                proxy=None,
+                close_timeout=1,
+                max_queue=256,
+            )
+        except InvalidStatus as refused:
+            answer = refused.response
+            if answer.status_code == 401:
+                self._client.expire(token)
+            raise problem(answer.status_code, answer.headers, answer.body or b"") from None
+
+
+class EventsSocket:
+    """`async for notice in EventsSocket(…)`: every event of one user, for ever; a lost connection resumes at `cursor`.
+
+    An EventsWelcome comes after each connecting; one that is not `resumed` says that events may have been missed: load the
+    lists again.
+    """
+
+    def __init__(self, client: Client, *, clock: Clock, random: Callable[[], float]) -> None:
+        self.cursor: str | int | None = None
+        self._query = {"device_id": client.device_id}
+        self._dialer = Dialer(client, clock=clock, random=random)
+        self._connection: ClientConnection | None = None
+        self._closed = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Notice:
+        """The next event. Raises ProblemError when the server refuses the socket for good, StopAsyncIteration after `close`."""
+        while not self._closed:
+            if self._connection is None:
+                self._connection = await self._dialer.dial("/v1/ws/events", self._query | {"cursor": self.cursor})
+            try:
+                notice = decode_notice(await self._connection.recv())
+            except ConnectionClosed:
+                self._connection = None
+                self._dialer.failed()
+                continue
+            if notice is None:
+                continue
+            if isinstance(notice, EventsWelcome):
+                self._dialer.succeeded()
+            self.cursor = notice.cursor
+            return notice
+        raise StopAsyncIteration
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._connection is not None:
+            await self._connection.close()
+
+
+class SignalingSocket:
+    """`async for signal in SignalingSocket(…)`: one session in one call, until it is left, over or refused.
+
+    A lost connection resumes at `seq`; frames that no `ack` has confirmed are sent again then, in order. A Welcome that is not
+    `resumed` begins a new session: what was known of the others is void. `snapshot` is up to date with the last frame returned.
+    """
+
+    def __init__(self, client: Client, call_id: CallId, *, clock: Clock, random: Callable[[], float]) -> None:
+        self.session_id: SessionId | None = None
+        self.seq: int | None = None
+        self.snapshot: Snapshot | None = None
+        self._client = client
+        self._call_id = call_id
+        self._resume: str | None = None
+        self._dialer = Dialer(client, clock=clock, random=random)
+        self._connection: ClientConnection | None = None
+        self._outbox = Outbox()
+        self._writing = asyncio.Lock()
+        self._greeted = False
+        self._closed = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Signal:
+        """The next frame. Raises ProblemError when the server refuses the session (`call_ended`, `not_joined`, …)."""
+        while not self._closed:
+            if self._connection is None:
+                self._connection = await self._dialer.dial("/v1/calls/ws/signaling", self._position())
+            try:
+                signal = decode_signal(await self._connection.recv())
+            except ConnectionClosed as closed:
+                self._lost()
+                if closed.rcvd is not None and closed.rcvd.code == LEFT:
+                    self._closed = True
+                continue
+            if signal is not None:
+                await self._note(signal)
+                return signal
+        raise StopAsyncIteration
+
+    async def send(self, type: str, **fields: object) -> None:
+        """Send one frame, now or, when the connection is lost, once it is back. Fields that are None are left out."""
+        present = {name: value for name, value in fields.items() if value is not None}
+        self._outbox.put({"type": type, **present})
+        await self._write()
+
+    async def leave(self) -> None:
+        """This session leaves the call for good; returns when the server has closed or has had time enough to do so."""
+        connection = self._connection
+        if connection is None or not self._greeted:
+            await self._client.leave(self._call_id)
+            return
+        await self.send("leave")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(connection.wait_closed(), GOODBYE_SECONDS)
+
+    async def close(self) -> None:
+        """Let go of the socket without leaving: the participant shows as reconnecting."""
+        self._closed = True
+        if self._connection is not None:
+            await self._connection.close()
+
+    def _position(self) -> dict[str, Any]:
+        place = {"call_id": self._call_id, "device_id": self._client.device_id}
+        return place if self._resume is None else place | {"resume": self._resume, "seq": self.seq}
+
+    def _lost(self) -> None:
+        self._connection = None
+        self._greeted = False
+        self._dialer.failed()
+
+    async def _note(self, signal: Signal) -> None:
+        if self.snapshot is not None:
+            self.snapshot = after(self.snapshot, signal)
+        match signal:
+            case Welcome():
+                self._greet(signal)
+                await self._write()
+            case Relayed(seq=seq):
+                self.seq = seq
+            case Ack(ref=ref) | Refused(ref=str(ref)):
+                self._outbox.confirm(ref)
+            case Reconnect(after_ms=after_ms) if self._connection is not None:
+                self._dialer.wait(after_ms / 1000)
+                await self._connection.close(1000)
+                self._connection = None
+                self._greeted = False
+
+    def _greet(self, welcome: Welcome) -> None:
+        self._dialer.succeeded()
+        self._greeted = True
+        self.session_id, self._resume = welcome.session_id, welcome.resume
+        if welcome.resumed:
+            self._outbox.again()
+        else:
+            # `seq` of a resumed welcome is where the call is, not how far the replay has come: that one counts the frames itself.
+            self.seq = welcome.seq
+            self.snapshot = opening(welcome)
+            self._outbox.clear()
+
+    async def _write(self) -> None:
+        async with self._writing:
+            while self._greeted and self._connection is not None and (frame := self._outbox.next()) is not None:
+                try:
+                    await self._connection.send(frame)
+                except ConnectionClosed:
+                    return
+
+
+class Outbox:
+    """What was said and is not yet confirmed, in order: pure, so that resending needs no network to be tested."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._unconfirmed: dict[str, str] = {}
+        self._waiting: list[str] = []
+
+    def put(self, frame: dict[str, object]) -> None:
+        self._count += 1
+        ref = str(self._count)
+        self._unconfirmed[ref] = msgspec.json.encode({**frame, "ref": ref}).decode()
+        self._waiting.append(ref)
+
+    def next(self) -> str | None:
+        """The next frame to write, or None."""
+        while self._waiting:
+            frame = self._unconfirmed.get(self._waiting.pop(0))
+            if frame is not None:
+                return frame
+        return None
+
+    def confirm(self, ref: str) -> None:
+        self._unconfirmed.pop(ref, None)
+
+    def again(self) -> None:
+        """The connection is a new one: everything unconfirmed is to be written again."""
+        self._waiting = list(self._unconfirmed)
+
+    def clear(self) -> None:
+        """The session is a new one: what was said to the sessions of before is void."""
+        self._unconfirmed.clear()
+        self._waiting.clear()

@@ -1,0 +1,307 @@
+"""What travels between a client and the server, as types: docs/protocol.md and docs/api.md, seen from the client.
+
+Pure; `client` and `sockets` decode with it, everything above reads its Structs. It holds no rule about what the values mean.
+Unknown fields are ignored, unknown types of frames decode to None: both may appear in newer servers.
+"""
+
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from secureconnect.ids import CallId, ConversationId, DeviceId, MessageId, SessionId, UserId
+
+CallType = Literal["audio", "video"]
+CallStatus = Literal["ringing", "active", "ended", "missed", "declined"]
+ParticipantState = Literal["ringing", "joined", "reconnecting", "left", "declined", "missed", "cancelled", "busy"]
+Item = TypeVar("Item")
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """A value of the API: immutable, built by name."""
+
+
+class User(Shape, frozen=True, kw_only=True):
+    user_id: UserId
+    display_name: str
+    email: str
+
+
+class SignIn(Shape, frozen=True, kw_only=True):
+    """The answer to register, login and refresh; `expires_in` in seconds."""
+
+    user: User
+    access_token: str
+    refresh_token: str | None
+    expires_in: float
+
+
+class Session(Shape, frozen=True, kw_only=True):
+    session_id: SessionId
+    device_id: DeviceId | None = None
+    connected: bool = True
+
+
+class Participant(Shape, frozen=True, kw_only=True):
+    user_id: UserId
+    display_name: str
+    state: ParticipantState
+    role: Literal["caller", "callee"] = "callee"
+    sessions: list[Session] = []
+
+
+class Call(Shape, frozen=True, kw_only=True):
+    call_id: CallId
+    conversation_id: ConversationId
+    call_type: CallType
+    status: CallStatus
+    version: int
+    caller_id: UserId
+    participants: list[Participant]
+    end_reason: str | None = None
+    topology: str = "p2p"
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def live(self) -> bool:
+        return self.status in {"ringing", "active"}
+
+    @property
+    def session_ids(self) -> list[SessionId]:
+        return [session.session_id for person in self.participants for session in person.sessions]
+
+
+class Member(Shape, frozen=True, kw_only=True):
+    user_id: UserId
+    display_name: str
+
+
+class Message(Shape, frozen=True, kw_only=True):
+    message_id: MessageId
+    conversation_id: ConversationId
+    sender_id: UserId
+    kind: str
+    content: str
+
+
+class Conversation(Shape, frozen=True, kw_only=True):
+    conversation_id: ConversationId
+    participants: list[Member]
+    title: str | None = None
+    live_call: Call | None = None
+
+
+class IceServer(Shape, frozen=True, kw_only=True):
+    urls: list[str]
+    username: str | None = None
+    credential: str | None = None
+
+
+class Page(Shape, Generic[Item], frozen=True, kw_only=True):
+    items: list[Item]
+    next_cursor: str | None = None
+
+
+class MediaState(Shape, frozen=True, kw_only=True):
+    audio_muted: bool = False
+    video_muted: bool = False
+    screen_share: bool = False
+    hand_raised: bool = False
+
+
+# Signaling frames. The tag is the frame's `type`; several types with one shape are one class with a `type` field of its own,
+# which msgspec's tagged unions do not know: SIGNALS below maps each type to its class.
+
+
+class Welcome(Shape, frozen=True, kw_only=True):
+    session_id: SessionId
+    user_id: UserId
+    resume: str
+    resumed: bool
+    seq: int
+    call: Call | None = None
+    media: dict[SessionId, MediaState] = {}
+    topology: str = "p2p"
+    ice_servers: list[IceServer] = []
+
+
+class Relayed(Shape, frozen=True, kw_only=True):
+    """What every sequenced frame carries; `session_id` is the sender's, absent where the server itself speaks."""
+
+    seq: int
+    sender_id: UserId | None = None
+    session_id: SessionId | None = None
+
+
+class Description(Relayed, frozen=True, kw_only=True):
+    """`offer` and `answer`. `connection_id` names the sender's RTCPeerConnection."""
+
+    type: Literal["offer", "answer"]
+    session_id: SessionId
+    sdp: str
+    connection_id: str | None = None
+
+
+class IceCandidate(Relayed, frozen=True, kw_only=True):
+    """`candidate` is what RTCIceCandidate.toJSON() makes (W3C WebRTC, section 4.8.1), None at the end of candidates."""
+
+    session_id: SessionId
+    candidate: dict[str, Any] | None = None
+    connection_id: str | None = None
+
+
+class Muted(Relayed, frozen=True, kw_only=True):
+    type: Literal["mute_audio", "mute_video"]
+    session_id: SessionId
+    muted: bool
+
+
+class ScreenShare(Relayed, frozen=True, kw_only=True):
+    session_id: SessionId
+    active: bool = True
+
+
+class RaiseHand(Relayed, frozen=True, kw_only=True):
+    session_id: SessionId
+    raised: bool = True
+
+
+class Leave(Relayed, frozen=True, kw_only=True):
+    session_id: SessionId
+    reason: str = "left"
+
+
+class CallChanged(Relayed, frozen=True, kw_only=True):
+    call: Call
+
+
+class TopologyChanged(Relayed, frozen=True, kw_only=True):
+    topology: str
+
+
+class Reconnect(Shape, frozen=True, kw_only=True):
+    """The node is going away: come back after `after_ms` milliseconds."""
+
+    after_ms: int = 0
+
+
+class Ack(Shape, frozen=True, kw_only=True):
+    ref: str
+
+
+class Refused(Shape, frozen=True, kw_only=True):
+    """The `error` frame that answers the frame with this `ref`, or none in particular."""
+
+    code: str
+    detail: str = ""
+    ref: str | None = None
+
+
+Signal = (
+    Welcome
+    | Description
+    | IceCandidate
+    | Muted
+    | ScreenShare
+    | RaiseHand
+    | Leave
+    | CallChanged
+    | TopologyChanged
+    | Relayed
+    | Reconnect
+    | Ack
+    | Refused
+)
+
+SIGNALS: dict[str, type[Signal]] = {
+    "welcome": Welcome,
+    "offer": Description,
+    "answer": Description,
+    "ice_candidate": IceCandidate,
+    "mute_audio": Muted,
+    "mute_video": Muted,
+    "screen_share": ScreenShare,
+    "raise_hand": RaiseHand,
+    "reaction": Relayed,
+    "quality": Relayed,
+    "join": Relayed,
+    "leave": Leave,
+    "call": CallChanged,
+    "topology": TopologyChanged,
+    "reconnect": Reconnect,
+    "ack": Ack,
+    "error": Refused,
+}
+
+
+# Frames of the events socket.
+
+
+class EventsWelcome(Shape, frozen=True, kw_only=True):
+    cursor: str | int
+    resumed: bool
+    user_id: UserId
+
+
+class Event(Shape, frozen=True, kw_only=True):
+    cursor: str | int
+
+
+class CallEvent(Event, frozen=True, kw_only=True):
+    """`call.incoming`, `call.updated`, `call.ended`, …; `waiting` says that one is in another call."""
+
+    type: str
+    call: Call
+    waiting: bool = False
+    device_id: UUID | None = None
+
+
+class MessageCreated(Event, frozen=True, kw_only=True):
+    message: Message
+
+
+class ConversationUpdated(Event, frozen=True, kw_only=True):
+    conversation_id: ConversationId
+    conversation: Conversation | None = None
+
+
+Notice = EventsWelcome | CallEvent | MessageCreated | ConversationUpdated
+
+NOTICES: dict[str, type[Notice]] = {
+    "welcome": EventsWelcome,
+    "call.incoming": CallEvent,
+    "call.updated": CallEvent,
+    "call.answered_elsewhere": CallEvent,
+    "call.declined_elsewhere": CallEvent,
+    "call.cancelled": CallEvent,
+    "call.missed": CallEvent,
+    "call.ended": CallEvent,
+    "message.created": MessageCreated,
+    "conversation.updated": ConversationUpdated,
+}
+
+
+class _Typed(msgspec.Struct):
+    type: str
+
+
+_type = msgspec.json.Decoder(_Typed)
+_signals = {name: msgspec.json.Decoder(shape) for name, shape in SIGNALS.items()}
+_notices = {name: msgspec.json.Decoder(shape) for name, shape in NOTICES.items()}
+
+
+def decode_signal(frame: str | bytes) -> Signal | None:
+    """One frame of the signaling socket, or None when its type is not known here.
+
+    Raises msgspec.DecodeError (or its ValidationError) when a known type has a shape that docs/protocol.md does not give it.
+    """
+    decoder = _signals.get(_type.decode(frame).type)
+    return None if decoder is None else decoder.decode(frame)
+
+
+def decode_notice(frame: str | bytes) -> Notice | None:
+    """One frame of the events socket; as `decode_signal`."""
+    decoder = _notices.get(_type.decode(frame).type)
+    return None if decoder is None else decoder.decode(frame)
