@@ -1,0 +1,169 @@
+"""Sign-in and people: the routes. They parse, count against the rate limits, call accounts.service, and answer.
+
+No rule lives here. The application provides the dependencies `principal`, `accounts` and `limiter`; api.cookies knows the cookie.
+"""
+
+from typing import Annotated, Any
+
+from litestar import Request, Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import Parameter
+from msgspec import Meta, Struct
+
+from secureconnect.accounts.service import (
+    DISPLAY_NAME_CHARS,
+    EMAIL_CHARS,
+    PASSWORD_CHARS,
+    AccountService,
+    Principal,
+    SignIn,
+    normal_email,
+)
+from secureconnect.api.cookies import expired_cookie, refresh_token_of, with_cookie
+from secureconnect.api.idempotency import IdempotencyKey
+from secureconnect.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
+from secureconnect.api.problems import problems
+from secureconnect.errors import Unauthenticated
+from secureconnect.ids import UserId
+from secureconnect.ops.ratelimit import RateLimiter
+from secureconnect.store.accounts import User
+
+AnyRequest = Request[Any, Any, Any]
+Email = Annotated[str, Meta(min_length=3, max_length=EMAIL_CHARS, examples=["ada@example.com"])]
+AsCookie = Annotated[bool, Meta(description="Put the refresh token into an HttpOnly cookie instead of the answer: for browsers.")]
+
+
+class Registration(Struct, frozen=True):
+    """A new account."""
+
+    email: Email
+    password: Annotated[str, Meta(min_length=PASSWORD_CHARS[0], max_length=PASSWORD_CHARS[1])]
+    display_name: Annotated[str, Meta(min_length=1, max_length=DISPLAY_NAME_CHARS)]
+    cookie: AsCookie = False
+
+
+class Login(Struct, frozen=True):
+    """Somebody's email and password."""
+
+    email: Email
+    password: Annotated[str, Meta(max_length=PASSWORD_CHARS[1])]
+    cookie: AsCookie = False
+
+
+class RefreshTokenChoice(Struct, frozen=True):
+    """The refresh token itself or, for browsers, whose cookie is meant."""
+
+    refresh_token: Annotated[str, Meta(max_length=256)] | None = None
+    user_id: UserId | None = None
+
+
+@post(
+    "/v1/auth/register",
+    tags=["accounts"],
+    summary="Make an account",
+    description="And sign in. A repeat with the same `Idempotency-Key`, email, name and password signs in again.",
+    responses=problems(409, 422),
+)
+async def register(
+    request: AnyRequest,
+    data: Registration,
+    accounts: AccountService,
+    limiter: RateLimiter,
+    idempotency_key: IdempotencyKey = None,
+) -> Response[SignIn]:
+    await limiter.hit("register", _address(request))
+    signed_in = await accounts.register(
+        email=data.email, password=data.password, display_name=data.display_name, idempotency_key=idempotency_key
+    )
+    return _answer(request, accounts, signed_in, 201, as_cookie=data.cookie)
+
+
+@post(
+    "/v1/auth/login",
+    status_code=200,
+    tags=["accounts"],
+    summary="Sign in",
+    description="An access token for fifteen minutes, and a refresh token that buys the next.",
+    responses=problems(422),
+)
+async def login(request: AnyRequest, data: Login, accounts: AccountService, limiter: RateLimiter) -> Response[SignIn]:
+    await limiter.hit("login_address", _address(request))
+    await limiter.hit("login", normal_email(data.email))
+    signed_in = await accounts.login(email=data.email, password=data.password)
+    return _answer(request, accounts, signed_in, 200, as_cookie=data.cookie)
+
+
+@post(
+    "/v1/auth/refresh",
+    status_code=200,
+    tags=["accounts"],
+    summary="Exchange a refresh token",
+    description=(
+        "Each refresh token is good for one exchange. One that comes a second time was stolen or lost: all tokens of that "
+        "sign-in end, with `refresh_reused`. Browsers send the cookie, and `user_id` when several people are signed in."
+    ),
+    responses=problems(403),
+)
+async def refresh(request: AnyRequest, accounts: AccountService, data: RefreshTokenChoice | None = None) -> Response[SignIn]:
+    choice = data or RefreshTokenChoice()
+    token = choice.refresh_token or refresh_token_of(request, choice.user_id)
+    if token is None:
+        raise Unauthenticated("Send a refresh_token, or the cookie of one signed-in user (with user_id when there are several).")
+    signed_in = await accounts.refresh(token)
+    return _answer(request, accounts, signed_in, 200, as_cookie=choice.refresh_token is None)
+
+
+@post(
+    "/v1/auth/logout",
+    status_code=204,
+    tags=["accounts"],
+    summary="Sign out",
+    description="Ends the sign-in that the refresh token belongs to. Doing it again changes nothing.",
+    responses=problems(403),
+)
+async def logout(request: AnyRequest, accounts: AccountService, data: RefreshTokenChoice | None = None) -> Response[None]:
+    choice = data or RefreshTokenChoice()
+    token = choice.refresh_token or refresh_token_of(request, choice.user_id)
+    if token is not None:
+        await accounts.logout(token)
+    return Response(None, status_code=204, cookies=expired_cookie(request, token))
+
+
+@get("/v1/users/me", tags=["accounts"], summary="Who am I", responses=problems())
+async def me(principal: Principal, accounts: AccountService) -> User:
+    return await accounts.me(principal.user_id)
+
+
+@get(
+    "/v1/users",
+    tags=["accounts"],
+    summary="Find people",
+    description="Those of whose name a word, or whose email, begins with `q`. Never oneself.",
+    responses=problems(422),
+)
+async def search(
+    principal: Principal,
+    accounts: AccountService,
+    q: Annotated[str, Parameter(max_length=EMAIL_CHARS, description="The beginning of a word; empty for everybody.")],
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Page[User]:
+    return page_of(*await accounts.search(principal.user_id, q, limit=limit, after=decode_cursor(cursor)))
+
+
+def _address(request: AnyRequest) -> str:
+    return request.client.host if request.client else "unknown"
+
+
+def _answer(
+    request: AnyRequest, accounts: AccountService, signed_in: SignIn, status: int, *, as_cookie: bool
+) -> Response[SignIn]:
+    # Tokens must not stay in a cache (RFC 6749, section 5.1).
+    headers = {"cache-control": "no-store"}
+    if not as_cookie:
+        return Response(signed_in, status_code=status, headers=headers)
+    body, cookie = with_cookie(request, signed_in, accounts.refresh_lifetime)
+    return Response(body, status_code=status, headers=headers, cookies=[cookie])
+
+
+routes: list[HTTPRouteHandler] = [register, login, refresh, logout, me, search]

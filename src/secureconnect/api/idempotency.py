@@ -1,0 +1,15 @@
+"""The Idempotency-Key header (draft-ietf-httpapi-idempotency-key-header), as every POST that creates takes it."""
+
+from typing import Annotated
+
+from litestar.params import Parameter
+
+IdempotencyKey = Annotated[
+    str | None,
+    Parameter(
+        header="Idempotency-Key",
+        min_length=1,
+        max_length=128,
+        description="A name that the client gives this request. A repeat with the same key returns what the first one made.",
+    ),
+]
