@@ -33,7 +33,7 @@ class CallSession:
         clock: Clock,
         random: Callable[[], float],
         connection_id: Callable[[], str] = lambda: str(uuid4()),
-        changed: Callable[["CallSession"], None] = lambda _: None,
+        leave_when_alone: bool = False,
     ) -> None:
         self.call_id = call_id
         self.user_id: UserId | None = None
@@ -43,7 +43,7 @@ class CallSession:
         self._clock = clock
         self._random = random
         self._connection_id = connection_id
-        self._changed = changed
+        self._leave_when_alone = leave_when_alone
         self._ice_servers: list[IceServer] = []
 
     @property
@@ -68,15 +68,14 @@ class CallSession:
         return not any(person.state in {"joined", "reconnecting", "ringing"} for person in others)
 
     async def run(self) -> None:
-        """Take part until the call is over, or left. Raises ProblemError when the server refuses the session.
-
-        `changed` is called after each frame.
-        """
+        """Take part until the call is over, or left. Raises ProblemError when the server refuses the session."""
         try:
             async for signal in self._socket:
                 await self._take(signal)
-                self._changed(self)
                 if self.snapshot is not None and not self.snapshot.call.live:
+                    return
+                if self._leave_when_alone and self.alone():
+                    await self.leave()
                     return
         finally:
             await self._let_go(*self.peers)

@@ -6,7 +6,7 @@ state of any call.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlencode
 
 import httpx2
@@ -134,8 +134,10 @@ class Client:
     async def call(self, call_id: CallId) -> Call:
         return await self._ask(Call, "GET", f"/v1/calls/{call_id}")
 
-    async def join(self, call_id: CallId) -> Call:
-        return await self._ask(Call, "POST", f"/v1/calls/{call_id}/join", _present({"device_id": self.device_id}))
+    async def join(self, call_id: CallId, mode: Literal["add", "move"] | None = None) -> Call:
+        """Answer or enter. With another device of one's own in the call: `add` this one too, or `move` the call here."""
+        body = _present({"device_id": self.device_id, "mode": mode})
+        return await self._ask(Call, "POST", f"/v1/calls/{call_id}/join", body)
 
     async def decline(self, call_id: CallId) -> Call:
         return await self._ask(Call, "POST", f"/v1/calls/{call_id}/decline", _present({"device_id": self.device_id}))

@@ -1,8 +1,10 @@
 """One remote session's media: an RTCPeerConnection, who offers, what happens when both do, and what to do when it breaks.
 
-Made by `call`, one for each remote session; it never talks to the server, `send` does. Perfect negotiation (W3C WebRTC, section
-10.7) as docs/protocol.md asks for, bent to aiortc, which has no rollback, no ICE restart and no trickle of its own: its SDP has the
-candidates in it, and where a browser would roll back or restart, a fresh RTCPeerConnection takes over.
+Made by `call`, one for each remote session; it never talks to the server, `send` does.
+
+Perfect negotiation (W3C WebRTC, section 10.7) as docs/protocol.md asks for, bent to aiortc, which has no rollback, no ICE
+restart and no trickle of its own: the candidates are in its SDP, and where a browser would roll back or restart, a fresh
+RTCPeerConnection takes over.
 """
 
 import asyncio

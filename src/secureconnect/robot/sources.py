@@ -59,17 +59,16 @@ def echo(name: str, clock: Clock, *, video: bool = True) -> Source:
 
 
 class File:
-    """A media file played once, to everybody at the same time. `ended` is set when it is over.
+    """A media file played once, to everybody at the same time, from `start` on. `ended` is set when it is over.
 
-    Raises av.FFmpegError (an OSError for a missing file) when the file cannot be played.
+    Raises av.FFmpegError when the file is missing or cannot be played.
     """
 
-    def __init__(self, path: Path, *, video: bool = True) -> None:
+    def __init__(self, path: Path) -> None:
         self.ended = asyncio.Event()
         self._relay = MediaRelay()
         player = MediaPlayer(str(path))
         self._tracks = [track for track in (player.audio, player.video) if track is not None]
-        self._sent = [track for track in self._tracks if video or track.kind == "audio"]
         # The file runs on while nobody watches; without a reader its decoded frames would pile up in memory.
         self._reader = MediaBlackhole()
         for track in self._tracks:
@@ -79,8 +78,10 @@ class File:
     async def start(self) -> None:
         await self._reader.start()
 
-    def open(self) -> Outgoing:
-        return Outgoing(tuple(self._relay.subscribe(track, buffered=False) for track in self._sent))
+    def source(self, *, video: bool = True) -> Source:
+        """The file as a source; its sound alone without `video`."""
+        sent = [track for track in self._tracks if video or track.kind == "audio"]
+        return lambda: Outgoing(tuple(self._relay.subscribe(track, buffered=False) for track in sent))
 
     async def close(self) -> None:
         for track in self._tracks:
