@@ -71,8 +71,8 @@ def write(turns: list[Turn], faults: list[str], run: Run) -> Path:
 def _conditions(run: Run) -> str:
     return (
         f"{run.pairs} calls of two, both sending; {run.rounds} rounds of {run.seconds:g} s, server after server; medians. "
-        f"Closed loop: {run.window} message(s) under way a sender. Open loop, for the columns after it: {run.rate:,.0f} messages a "
-        "second in all. Server on one core, driver on another."
+        f"Closed loop: {run.window} message(s) under way a sender. Open loop: {run.rate:,.0f} messages a second in all. "
+        "Server on one core, driver on another."
     )
 
 

@@ -53,6 +53,8 @@ class IdleSocket(WSListener):
         if frame.msg_type is WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())
             self._ledger.pings += 1
+        elif frame.msg_type is WSMsgType.CLOSE:
+            transport.disconnect()
         elif not self.welcomed.done():
             self.welcomed.set_result(None)
             self.transport = transport

@@ -43,7 +43,10 @@ class Inbox(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type is WSMsgType.TEXT:
             now = time.perf_counter()
-            self._frames.put_nowait((now, DECODER.decode(frame.get_payload_as_memoryview())))
+            # Bytes of our own: raw JSON points into what it was decoded from, and picows writes the next frame over its view.
+            self._frames.put_nowait((now, DECODER.decode(frame.get_payload_as_bytes())))
+        elif frame.msg_type is WSMsgType.CLOSE:
+            transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._frames.put_nowait(None)

@@ -20,8 +20,8 @@ class RelayOptions(Options, frozen=True, kw_only=True):
     """Two people a call, both sending at once."""
 
     pairs: int = 50
-    window: int = 1
-    """Closed loop: messages a sender keeps under way. One at a time is how signaling comes; more lets the server read batches."""
+    window: int = 16
+    """Closed loop: messages a sender keeps under way. Few leave the server waiting, and each then costs a wake-up of its own."""
     sizes: tuple[int, ...] = (300, 4096)
     """Bytes of a message as the sender writes it: up to 1023 an ICE candidate, above an SDP offer."""
     seconds: float = 5.0

@@ -53,7 +53,8 @@ class Lane(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type is WSMsgType.CLOSE:
-            self._close_code = int(frame.get_close_code())
+            self._close_code = frame.get_close_code().value
+            transport.disconnect()
         if frame.msg_type is not WSMsgType.TEXT:
             return
         if not self.greeting.done():
