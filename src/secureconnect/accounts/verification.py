@@ -43,6 +43,8 @@ class Claims(Struct, frozen=True):
 class _Only(JWSRegistry):
     """Exactly the algorithms given, whatever the library recommends. Unknown header fields are ignored (RFC 7515, section 4)."""
 
+    max_header_length = 4096  # some providers send their certificates along (x5c)
+
     def __init__(self, algorithms: tuple[str, ...]) -> None:
         super().__init__(algorithms=algorithms, strict_check_header=False)
         self._names = algorithms
@@ -139,7 +141,7 @@ def _parse(token: str) -> tuple[CompactSignature, dict[str, Any]]:
     if len(token) > MAX_TOKEN_CHARS:
         raise Unauthenticated(f"The access token is longer than {MAX_TOKEN_CHARS} characters.")
     try:
-        signed = jws.extract_compact(token.encode("ascii"))
+        signed = jws.extract_compact(token.encode("ascii"), registry=_Only(()))
         header: Any = signed.headers()
         payload = json.loads(signed.payload)
     except (JoseError, ValueError, TypeError, RecursionError):

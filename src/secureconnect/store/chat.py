@@ -159,7 +159,7 @@ async def members_by_conversation(
 
 
 async def require_member(connection: AsyncConnection, conversation_id: ConversationId, user_id: UserId) -> Member:
-    """The membership of this user. Raises the same NotFound for a conversation that is not there, was deleted, or is not theirs."""
+    """This user's membership. Raises the same NotFound for a conversation that is not there, was deleted, or is not theirs."""
     table = conversation_members
     query = _members().where(table.c.conversation_id == conversation_id, table.c.user_id == user_id)
     row = (await connection.execute(query)).one_or_none()
