@@ -45,7 +45,8 @@ class Guest:
     @property
     def link(self) -> str:
         """Opens the web client signed in as this person. The password is in the fragment, which browsers send to nobody."""
-        return f"{self.client.base_url}/#email={quote(self.person.email)}&password={quote(self.person.password)}"
+        email, password = quote(self.person.email, safe=""), quote(self.person.password, safe="")
+        return f"{self.client.base_url}/#email={email}&password={password}"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the robot's tests share: time that a test moves, and names that count up."""
+"""What the robot's tests share: time that a test moves."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -23,11 +23,6 @@ class FakeClock:
         self.slept.append(seconds)
         self.elapsed += seconds
         await asyncio.sleep(0)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture
