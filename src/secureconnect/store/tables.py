@@ -164,6 +164,7 @@ call_sessions = Table(
     # The node that holds the open socket; null while the session is between two sockets.
     Column("node_id", Uuid, index=True),
     Column("generation", Integer, nullable=False),
+    Column("expires_at", UtcDateTime),
 )
 
 nodes = Table(

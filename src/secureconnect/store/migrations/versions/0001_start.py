@@ -146,6 +146,7 @@ def upgrade() -> None:
         sa.Column("device_id", sa.Uuid(), nullable=True),
         sa.Column("node_id", sa.Uuid(), nullable=True),
         sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["call_id"], ["calls.call_id"], name=op.f("fk_call_sessions_call_id")),
         sa.PrimaryKeyConstraint("session_id", name=op.f("pk_call_sessions")),
     )

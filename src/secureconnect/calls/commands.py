@@ -1,0 +1,145 @@
+"""What can be asked of a call, and what the asking may lead to: the words that `calls.machine` is written in.
+
+`calls.service` makes the commands and tells the world of the events. Pure values.
+"""
+
+from datetime import timedelta
+
+import msgspec
+
+from secureconnect.calls.call import Call, CallType, LeaveReason, Session
+from secureconnect.ids import CallId, ConversationId, DeviceId, NodeId, SessionId, UserId
+
+
+class Person(msgspec.Struct, frozen=True):
+    """Somebody to ring. `busy`: in another call now."""
+
+    user_id: UserId
+    display_name: str
+    busy: bool = False
+
+
+class Initiate(msgspec.Struct, frozen=True):
+    """Start a call and ring `callees`. `grace` and `ring` are how long a place is kept and a phone rings."""
+
+    call_id: CallId
+    conversation_id: ConversationId
+    call_type: CallType
+    caller: Person
+    callees: tuple[Person, ...]
+    capacity: int
+    ring: timedelta
+    grace: timedelta
+    device_id: DeviceId | None = None
+    reject_busy: bool = False
+
+
+class Join(msgspec.Struct, frozen=True):
+    """`mode` is None (answer), "add" (one more device) or "move" (this device instead of the other)."""
+
+    user: Person
+    grace: timedelta
+    device_id: DeviceId | None = None
+    mode: str | None = None
+
+
+class Decline(msgspec.Struct, frozen=True):
+    user_id: UserId
+    device_id: DeviceId | None = None
+
+
+class Leave(msgspec.Struct, frozen=True):
+    """`session_id`: only that device leaves, the person stays with the others."""
+
+    user_id: UserId
+    session_id: SessionId | None = None
+
+
+class End(msgspec.Struct, frozen=True):
+    user_id: UserId
+
+
+class Invite(msgspec.Struct, frozen=True):
+    inviter_id: UserId
+    people: tuple[Person, ...]
+    ring: timedelta
+
+
+class OpenSession(msgspec.Struct, frozen=True):
+    """A socket has opened. `resume` is the session it comes back to; when that is gone, `session_id` begins."""
+
+    user_id: UserId
+    session_id: SessionId
+    node_id: NodeId
+    device_id: DeviceId | None = None
+    resume: SessionId | None = None
+
+
+class CloseSession(msgspec.Struct, frozen=True):
+    """A socket has closed without a leave."""
+
+    user_id: UserId
+    session_id: SessionId
+    generation: int
+    grace: timedelta
+
+
+class NodeLost(msgspec.Struct, frozen=True):
+    """A node is gone with all its sockets."""
+
+    node_id: NodeId
+    grace: timedelta
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """Time has passed. Does what is due, which may be nothing: timers may fire twice and anywhere."""
+
+
+Command = Join | Decline | Leave | End | Invite | OpenSession | CloseSession | NodeLost | Tick
+
+
+class Rang(msgspec.Struct, frozen=True):
+    user_id: UserId
+    waiting: bool
+
+
+class AnsweredByDevice(msgspec.Struct, frozen=True):
+    """This device answered: the person's other devices stop ringing."""
+
+    user_id: UserId
+    device_id: DeviceId | None
+
+
+class DeclinedByDevice(msgspec.Struct, frozen=True):
+    user_id: UserId
+    device_id: DeviceId | None
+
+
+class Cancelled(msgspec.Struct, frozen=True):
+    user_id: UserId
+
+
+class Missed(msgspec.Struct, frozen=True):
+    user_id: UserId
+
+
+class SessionJoined(msgspec.Struct, frozen=True):
+    user_id: UserId
+    session: Session
+
+
+class SessionLeft(msgspec.Struct, frozen=True):
+    user_id: UserId
+    session_id: SessionId
+    reason: LeaveReason
+
+
+Event = Rang | AnsweredByDevice | DeclinedByDevice | Cancelled | Missed | SessionJoined | SessionLeft
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a command made of a call: save `call` if `changed`, then tell of `events` in this order."""
+
+    call: Call
+    events: tuple[Event, ...] = ()
+    changed: bool = True

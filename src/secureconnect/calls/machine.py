@@ -1,0 +1,377 @@
+"""The life of a call, as a pure function: Call + command + now → Outcome. Read this first if you read one file.
+
+`calls.service` loads a Call, asks here, saves what comes back if nobody was faster, and publishes the events. Nothing here awaits,
+reads a clock or knows of databases and sockets. The rules are the table in docs/calls.md, a handler a row; `settle` follows each.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec.structs import replace
+
+from secureconnect.calls.call import LIFE, Call, EndReason, LeaveReason, Participant, Session, State, Status
+from secureconnect.calls.commands import (
+    AnsweredByDevice,
+    Cancelled,
+    CloseSession,
+    Command,
+    Decline,
+    DeclinedByDevice,
+    End,
+    Event,
+    Initiate,
+    Invite,
+    Join,
+    Leave,
+    Missed,
+    NodeLost,
+    OpenSession,
+    Outcome,
+    Person,
+    Rang,
+    SessionJoined,
+    SessionLeft,
+    Tick,
+)
+from secureconnect.errors import (
+    AlreadyJoined,
+    AnsweredElsewhere,
+    CalleeIsCaller,
+    CallEnded,
+    CallFull,
+    Conflict,
+    DuplicateCallee,
+    NotHost,
+    NotJoined,
+    TooManyParticipants,
+)
+from secureconnect.ids import DeviceId, SessionId
+
+
+def initiate(command: Initiate, now: datetime) -> Outcome:
+    """A new call: the caller in, the callees ringing.
+
+    Raises CalleeIsCaller, DuplicateCallee or TooManyParticipants before anything exists.
+    """
+    callee_ids = [callee.user_id for callee in command.callees]
+    if command.caller.user_id in callee_ids:
+        raise CalleeIsCaller
+    if len(set(callee_ids)) < len(callee_ids):
+        raise DuplicateCallee
+    if 1 + len(callee_ids) > command.capacity:
+        raise TooManyParticipants(f"A call holds {command.capacity} people here, and this would be {1 + len(callee_ids)}.")
+    caller = Participant(
+        user_id=command.caller.user_id,
+        display_name=command.caller.display_name,
+        state=State.JOINED,
+        devices=(command.device_id,),
+        grace_deadline=now + command.grace,
+        joined_at=now,
+    )
+    call = Call(
+        call_id=command.call_id,
+        conversation_id=command.conversation_id,
+        call_type=command.call_type,
+        status=Status.RINGING,
+        caller_id=caller.user_id,
+        capacity=command.capacity,
+        created_at=now,
+        participants=(caller,),
+    )
+    draft = _Draft(call, now)
+    for callee in command.callees:
+        if callee.busy and command.reject_busy:
+            draft.put(Participant(user_id=callee.user_id, display_name=callee.display_name, state=State.BUSY))
+        else:
+            draft.ring(callee, now + command.ring)
+    draft.settle()
+    return draft.outcome()
+
+
+def decide(call: Call, command: Command, now: datetime) -> Outcome:
+    """What `command` makes of `call`. Raises the Conflict or Forbidden that the rules name; then nothing has changed."""
+    draft = _Draft(call, now)
+    _HANDLERS[type(command)](draft, command)
+    draft.settle()
+    return draft.outcome()
+
+
+class _Draft:
+    """A call while it is being changed: participants by id, in the order they came, and the events so far."""
+
+    def __init__(self, call: Call, now: datetime) -> None:
+        self.before = call
+        self.call = call
+        self.now = now
+        self.people = {one.user_id: one for one in call.participants}
+        self.events: list[Event] = []
+        self.closing: EndReason | None = None
+
+    def put(self, one: Participant) -> None:
+        self.people[one.user_id] = one
+
+    def need_life(self) -> None:
+        if self.call.over:
+            raise CallEnded
+
+    def inside(self) -> list[Participant]:
+        return [one for one in self.people.values() if one.is_in]
+
+    def ringing(self) -> list[Participant]:
+        return [one for one in self.people.values() if one.state is State.RINGING]
+
+    def ring(self, person: Person, deadline: datetime) -> None:
+        before = self.people.get(person.user_id)
+        self.put(
+            Participant(
+                user_id=person.user_id,
+                display_name=person.display_name,
+                state=State.RINGING,
+                waiting=person.busy,
+                ring_deadline=deadline,
+                joined_at=before.joined_at if before else None,
+            )
+        )
+        self.events.append(Rang(person.user_id, person.busy))
+
+    def drop_sessions(
+        self, one: Participant, reason: LeaveReason, keep: Callable[[Session], bool] = lambda _: False
+    ) -> Participant:
+        """`one` without the sessions that are not to keep; everybody hears of each that goes."""
+        gone = [session for session in one.sessions if not keep(session)]
+        self.events += [SessionLeft(one.user_id, session.session_id, reason) for session in gone]
+        return replace(one, sessions=tuple(session for session in one.sessions if keep(session)))
+
+    def leave(self, one: Participant, reason: LeaveReason) -> None:
+        one = self.drop_sessions(one, reason)
+        self.put(replace(one, state=State.LEFT, devices=(), grace_deadline=None, left_at=self.now, waiting=False))
+
+    def cancel(self, one: Participant) -> None:
+        self.put(replace(one, state=State.CANCELLED, waiting=False))
+        self.events += [Cancelled(one.user_id), Missed(one.user_id)]
+
+    def settle(self) -> None:
+        """Nobody rings and fewer than two are in: the call is over. And where nobody is in, nobody needs to ring."""
+        if self.call.over:
+            return
+        if not self.inside():
+            for one in self.ringing():
+                self.cancel(one)
+        if self.closing is None and (self.ringing() or len(self.inside()) >= 2):
+            return
+        status, reason = self.verdict()
+        for one in self.inside():
+            self.leave(one, LeaveReason.ENDED)
+        self.call = replace(self.call, status=status, end_reason=reason, ended_at=self.now)
+
+    def verdict(self) -> tuple[Status, EndReason]:
+        """Why the call is over. The order of the questions is the rule."""
+        states = {one.state for one in self.people.values()}
+        if self.closing is EndReason.COMPLETED or self.call.answered_at is not None:
+            return Status.ENDED, EndReason.COMPLETED
+        if self.people[self.call.caller_id].state is State.LEFT:
+            return Status.MISSED, EndReason.CANCELLED
+        if State.DECLINED in states:
+            return Status.DECLINED, EndReason.DECLINED
+        if State.MISSED in states:
+            return Status.MISSED, EndReason.TIMEOUT
+        return Status.MISSED, EndReason.BUSY
+
+    def outcome(self) -> Outcome:
+        call = replace(self.call, participants=tuple(self.people.values()))
+        return Outcome(call, tuple(self.events), changed=call != self.before)
+
+
+def _join(draft: _Draft, command: Join) -> None:
+    draft.need_life()
+    user_id, device_id, now = command.user.user_id, command.device_id, draft.now
+    me = draft.people.get(user_id)
+    if me is not None and me.is_in:
+        _join_with_another_device(draft, me, command)
+        return
+    if len(draft.inside()) >= draft.call.capacity:
+        raise CallFull
+    if me is not None and me.state is State.RINGING:
+        draft.events.append(AnsweredByDevice(user_id, device_id))
+    me = me or Participant(user_id=user_id, display_name=command.user.display_name, state=State.JOINED)
+    draft.put(
+        replace(
+            me,
+            state=State.JOINED,
+            waiting=False,
+            devices=(device_id,),
+            grace_deadline=now + command.grace,
+            joined_at=now,
+            left_at=None,
+        )
+    )
+    if user_id != draft.call.caller_id and draft.call.answered_at is None:
+        draft.call = replace(draft.call, status=Status.ACTIVE, answered_at=now)
+
+
+def _join_with_another_device(draft: _Draft, me: Participant, command: Join) -> None:
+    device_id = command.device_id
+    if device_id in me.devices:
+        return
+    if command.mode == "add":
+        draft.put(replace(me, devices=(*me.devices, device_id)))
+    elif command.mode == "move":
+        me = draft.drop_sessions(me, LeaveReason.MOVED)
+        draft.put(replace(me, state=State.JOINED, devices=(device_id,), grace_deadline=draft.now + command.grace))
+    else:
+        raise AnsweredElsewhere
+
+
+def _decline(draft: _Draft, command: Decline) -> None:
+    me = draft.people.get(command.user_id)
+    if me is not None and me.state is State.DECLINED:
+        return
+    draft.need_life()
+    if me is None:
+        raise Conflict("Nobody rang you in this call, so there is nothing to decline.")
+    if me.is_in:
+        raise AlreadyJoined
+    if me.state is State.RINGING:
+        draft.put(replace(me, state=State.DECLINED, waiting=False))
+        draft.events.append(DeclinedByDevice(command.user_id, command.device_id))
+
+
+def _leave(draft: _Draft, command: Leave) -> None:
+    me = draft.people.get(command.user_id)
+    if draft.call.over or me is None:
+        return
+    if me.state is State.RINGING:
+        # Whoever leaves a ringing call does not want it.
+        _decline(draft, Decline(command.user_id))
+    elif me.is_in:
+        if command.session_id is not None and any(s.session_id != command.session_id for s in me.sessions):
+            _leave_with_one_device(draft, me, command.session_id)
+        else:
+            draft.leave(me, LeaveReason.LEFT)
+
+
+def _leave_with_one_device(draft: _Draft, me: Participant, session_id: SessionId) -> None:
+    leaving = next((session for session in me.sessions if session.session_id == session_id), None)
+    if leaving is None:
+        return
+    me = draft.drop_sessions(me, LeaveReason.LEFT, keep=lambda session: session.session_id != session_id)
+    devices = tuple(device for device in me.devices if device is None or device != leaving.device_id)
+    draft.put(replace(me, devices=devices or (None,)))
+
+
+def _end(draft: _Draft, command: End) -> None:
+    if draft.call.over:
+        return
+    is_side_of_two = len(draft.people) == 2 and command.user_id in draft.people
+    if command.user_id != draft.call.caller_id and not is_side_of_two:
+        raise NotHost
+    for one in draft.ringing():
+        draft.cancel(one)
+    for one in draft.inside():
+        draft.leave(one, LeaveReason.ENDED)
+
+
+def _invite(draft: _Draft, command: Invite) -> None:
+    draft.need_life()
+    inviter = draft.people.get(command.inviter_id)
+    if inviter is None or not inviter.is_in:
+        raise NotJoined
+    new = [person for person in command.people if _may_be_rung(draft.people.get(person.user_id))]
+    if len(draft.inside()) + len(draft.ringing()) + len(new) > draft.call.capacity:
+        raise CallFull
+    for person in new:
+        draft.ring(person, draft.now + command.ring)
+
+
+def _may_be_rung(one: Participant | None) -> bool:
+    """Members who neither rang nor are in it: a call does not ring twice at the same person."""
+    return one is None or (one.ring_deadline is None and not one.is_in)
+
+
+def _open_session(draft: _Draft, command: OpenSession) -> None:
+    draft.need_life()
+    me = draft.people.get(command.user_id)
+    if me is None or not me.is_in:
+        raise NotJoined
+    earlier = next((session for session in me.sessions if session.session_id == command.resume), None)
+    if earlier is not None:
+        reopened = replace(earlier, node_id=command.node_id, generation=earlier.generation + 1, expires_at=None)
+        sessions = tuple(reopened if session is earlier else session for session in me.sessions)
+    else:
+        me = _admit_device(draft, me, command.device_id)
+        begun = Session(command.session_id, command.device_id, command.node_id, generation=1)
+        sessions = (*me.sessions, begun)
+        draft.events.append(SessionJoined(command.user_id, begun))
+    draft.put(replace(me, state=State.JOINED, sessions=sessions, grace_deadline=None))
+
+
+def _admit_device(draft: _Draft, me: Participant, device_id: DeviceId | None) -> Participant:
+    """Room for a new session of `device_id`: only a device that joined may open one, and it has one at a time."""
+    if device_id is None:
+        return me
+    if device_id not in me.devices and None not in me.devices:
+        raise AnsweredElsewhere
+    return draft.drop_sessions(me, LeaveReason.LEFT, keep=lambda session: session.device_id != device_id)
+
+
+def _close_session(draft: _Draft, command: CloseSession) -> None:
+    me = draft.people.get(command.user_id)
+    if me is not None:
+        _lose_sockets(
+            draft,
+            me,
+            command.grace,
+            lost=lambda one: one.session_id == command.session_id and one.generation == command.generation,
+        )
+
+
+def _node_lost(draft: _Draft, command: NodeLost) -> None:
+    for one in list(draft.people.values()):
+        _lose_sockets(draft, one, command.grace, lost=lambda session: session.node_id == command.node_id)
+
+
+def _lose_sockets(draft: _Draft, one: Participant, grace: timedelta, *, lost: Callable[[Session], bool]) -> None:
+    if not any(session.connected and lost(session) for session in one.sessions):
+        return
+    deadline = draft.now + grace
+    sessions = tuple(
+        replace(session, node_id=None, expires_at=deadline) if session.connected and lost(session) else session
+        for session in one.sessions
+    )
+    one = replace(one, sessions=sessions)
+    if one.is_in and not one.connected:
+        one = replace(one, state=State.RECONNECTING, grace_deadline=deadline)
+    draft.put(one)
+
+
+def _tick(draft: _Draft, _command: Tick) -> None:
+    if draft.call.over:
+        return
+    now = draft.now
+    if draft.call.created_at + LIFE <= now:
+        for one in draft.ringing():
+            draft.cancel(one)
+        draft.closing = EndReason.COMPLETED
+        return
+    for one in list(draft.people.values()):
+        if one.state is State.RINGING and one.ring_deadline and one.ring_deadline <= now:
+            draft.put(replace(one, state=State.MISSED, waiting=False))
+            draft.events.append(Missed(one.user_id))
+        elif one.is_in and one.grace_deadline and one.grace_deadline <= now:
+            draft.leave(one, LeaveReason.TIMEOUT)
+        elif any(session.expires_at and session.expires_at <= now for session in one.sessions):
+            draft.put(draft.drop_sessions(one, LeaveReason.TIMEOUT, keep=lambda s: s.expires_at is None or s.expires_at > now))
+
+
+_HANDLERS: dict[type[Command], Callable[[_Draft, Any], None]] = {
+    Join: _join,
+    Decline: _decline,
+    Leave: _leave,
+    End: _end,
+    Invite: _invite,
+    OpenSession: _open_session,
+    CloseSession: _close_session,
+    NodeLost: _node_lost,
+    Tick: _tick,
+}

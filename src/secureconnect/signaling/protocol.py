@@ -1,0 +1,371 @@
+"""Every message of the two sockets, and how a call looks on the wire: the shapes behind docs/protocol.md and /asyncapi.json.
+
+Pure. `signaling.handlers` decodes with it, services encode with it, the robot and the load tool read with it. Members named `Raw` pass
+through unparsed: an SDP is 4 KB of escaped text, and taking it apart only to put it together again would double the cost of a relay.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from secureconnect.calls.call import Call, CallType, EndReason, LeaveReason, Participant, Session, State, Status
+from secureconnect.ids import CallId, ConversationId, DeviceId, SessionId, UserId
+
+SUBPROTOCOL = "secureconnect.v1"
+BEARER_PREFIX = "bearer."
+MAX_FRAME_BYTES = 65_536
+MESSAGES_PER_SECOND = 50
+BURST = 200
+QUEUE_MESSAGES = 256
+QUEUE_BYTES = 1_048_576
+
+Text64 = Annotated[str, Meta(max_length=64)]
+encode = msgspec.json.Encoder().encode
+
+
+# --- From the client ----------------------------------------------------------------------------------------------------------
+
+
+class ClientMessage(Struct):
+    """What every message may carry. `target_id`: a session or a user; absent means everybody else. `ref` comes back in the answer."""
+
+    relayed: ClassVar[bool] = True
+
+    target_id: Text64 | None | UnsetType = UNSET
+    ref: Text64 | None | UnsetType = UNSET
+
+    def fault(self) -> str | None:
+        """What is wrong with the parts that were not parsed, or None."""
+        return None
+
+
+class Offer(ClientMessage, tag="offer"):
+    """An SDP offer (RFC 8829). `connection_id` names the sender's RTCPeerConnection."""
+
+    sdp: Raw = Raw(b"")
+    connection_id: Text64 | UnsetType = UNSET
+
+    def fault(self) -> str | None:
+        return None if bytes(self.sdp[:1]) == b'"' else "sdp: expected a string"
+
+
+class Answer(Offer, tag="answer"):
+    """An SDP answer to an offer."""
+
+
+class IceCandidate(ClientMessage, tag="ice_candidate"):
+    """One ICE candidate as RTCIceCandidate.toJSON() makes it, or null when there are no more."""
+
+    candidate: Raw = Raw(b"")
+    connection_id: Text64 | UnsetType = UNSET
+
+    def fault(self) -> str | None:
+        return None if bytes(self.candidate[:1]) in (b"{", b"n") else "candidate: expected an object or null"
+
+
+class MuteAudio(ClientMessage, tag="mute_audio"):
+    muted: bool = msgspec.field()
+
+
+class MuteVideo(ClientMessage, tag="mute_video"):
+    muted: bool = msgspec.field()
+
+
+class ScreenShare(ClientMessage, tag="screen_share"):
+    active: bool = True
+
+
+class RaiseHand(ClientMessage, tag="raise_hand"):
+    raised: bool = True
+
+
+class Reaction(ClientMessage, tag="reaction"):
+    emoji: Annotated[str, Meta(min_length=1, max_length=32)] = "👍"
+
+
+class Quality(ClientMessage, tag="quality"):
+    """The sender's own statistics, so that others can be shown how well one is connected."""
+
+    report: Raw = Raw(b"{}")
+
+    def fault(self) -> str | None:
+        return None if bytes(self.report[:1]) == b"{" else "report: expected an object"
+
+
+class LeaveMessage(ClientMessage, tag="leave"):
+    """This session leaves the call."""
+
+    relayed: ClassVar[bool] = False
+
+
+AnyClientMessage = (
+    Offer | Answer | IceCandidate | MuteAudio | MuteVideo | ScreenShare | RaiseHand | Reaction | Quality | LeaveMessage
+)
+KeptMessage = MuteAudio | MuteVideo | ScreenShare | RaiseHand
+decode = msgspec.json.Decoder(AnyClientMessage).decode
+
+
+class MediaState(Struct, frozen=True, omit_defaults=False):
+    """What a session has said about itself; part of the snapshot."""
+
+    audio_muted: bool = False
+    video_muted: bool = False
+    screen_share: bool = False
+    hand_raised: bool = False
+
+    def after(self, message: KeptMessage) -> "MediaState":
+        match message:
+            case MuteAudio():
+                return msgspec.structs.replace(self, audio_muted=message.muted)
+            case MuteVideo():
+                return msgspec.structs.replace(self, video_muted=message.muted)
+            case ScreenShare():
+                return msgspec.structs.replace(self, screen_share=message.active)
+            case RaiseHand():
+                return msgspec.structs.replace(self, hand_raised=message.raised)
+
+
+# --- A call, as everybody sees it ---------------------------------------------------------------------------------------------
+
+
+class SessionView(Struct, frozen=True):
+    session_id: SessionId
+    device_id: DeviceId | None
+    connected: bool
+
+
+class ParticipantView(Struct, frozen=True):
+    user_id: UserId
+    display_name: str
+    role: str
+    state: State
+    waiting: bool
+    ring_deadline: datetime | None
+    joined_at: datetime | None
+    left_at: datetime | None
+    devices: list[DeviceId]
+    sessions: list[SessionView]
+
+
+class CallView(Struct, frozen=True):
+    """A call in answers, events and snapshots. The larger `version` is the newer."""
+
+    call_id: CallId
+    conversation_id: ConversationId
+    call_type: CallType
+    status: Status
+    end_reason: EndReason | None
+    version: int
+    caller_id: UserId
+    topology: str
+    created_at: datetime
+    answered_at: datetime | None
+    ended_at: datetime | None
+    participants: list[ParticipantView]
+
+
+def view_of(call: Call) -> CallView:
+    """How a call is shown."""
+    return CallView(
+        call_id=call.call_id,
+        conversation_id=call.conversation_id,
+        call_type=call.call_type,
+        status=call.status,
+        end_reason=call.end_reason,
+        version=call.version,
+        caller_id=call.caller_id,
+        topology=call.topology,
+        created_at=call.created_at,
+        answered_at=call.answered_at,
+        ended_at=call.ended_at,
+        participants=[_participant_view(one, call.caller_id) for one in call.participants],
+    )
+
+
+def _participant_view(one: Participant, caller_id: UserId) -> ParticipantView:
+    return ParticipantView(
+        user_id=one.user_id,
+        display_name=one.display_name,
+        role="caller" if one.user_id == caller_id else "callee",
+        state=one.state,
+        waiting=one.waiting,
+        ring_deadline=one.ring_deadline,
+        joined_at=one.joined_at,
+        left_at=one.left_at,
+        devices=[device for device in one.devices if device is not None],
+        sessions=[_session_view(session) for session in one.sessions],
+    )
+
+
+def _session_view(session: Session) -> SessionView:
+    return SessionView(session.session_id, session.device_id, session.connected)
+
+
+# --- From the server, signaling -----------------------------------------------------------------------------------------------
+
+
+class IceServer(Struct, frozen=True, omit_defaults=True):
+    """An RTCIceServer (W3C WebRTC, section 4.2.4)."""
+
+    urls: list[str]
+    username: str | None = None
+    credential: str | None = None
+
+
+class Limits(Struct, frozen=True):
+    """What a socket may do: bytes a frame, messages a second, messages at once; and seconds a place is kept without a socket."""
+
+    grace_seconds: float
+    max_frame_bytes: int = MAX_FRAME_BYTES
+    messages_per_second: int = MESSAGES_PER_SECOND
+    burst: int = BURST
+
+
+class Welcome(Struct, frozen=True, tag="welcome"):
+    """The first frame of a signaling socket. `call` and `media` are the snapshot at `seq`; absent when what was missed follows instead."""
+
+    session_id: SessionId
+    user_id: UserId
+    resume: str
+    resumed: bool
+    seq: int
+    topology: str
+    ice_servers: list[IceServer]
+    limits: Limits
+    call: CallView | UnsetType = UNSET
+    media: dict[str, Raw] | UnsetType = UNSET
+
+
+class JoinFrame(Struct, frozen=True, tag="join"):
+    """A session is there for the first time; it will send the offers."""
+
+    call_id: CallId
+    timestamp: datetime
+    sender_id: UserId
+    session_id: SessionId
+    device_id: DeviceId | None
+    display_name: str
+
+
+class LeaveFrame(Struct, frozen=True, tag="leave"):
+    """A session has left for good."""
+
+    call_id: CallId
+    timestamp: datetime
+    sender_id: UserId
+    session_id: SessionId
+    reason: LeaveReason
+
+
+class CallFrame(Struct, frozen=True, tag="call"):
+    """The call's state changed."""
+
+    call_id: CallId
+    timestamp: datetime
+    call: CallView
+
+
+class TopologyFrame(Struct, frozen=True, tag="topology"):
+    """Media takes another way from now on."""
+
+    call_id: CallId
+    timestamp: datetime
+    topology: str
+
+
+class Reconnect(Struct, frozen=True, tag="reconnect"):
+    """This node goes away: close, wait `after_ms` milliseconds, come back with `resume`."""
+
+    after_ms: int
+
+
+class Ack(Struct, frozen=True, tag="ack"):
+    """The message with this `ref` was accepted under this `seq`."""
+
+    ref: str
+    seq: int
+
+
+class ErrorFrame(Struct, frozen=True, tag="error"):
+    """The last frame, or the one with `ref`, was not accepted; the socket stays open."""
+
+    code: str
+    detail: str
+    ref: str | None = None
+
+
+SIGNALING_FRAMES: tuple[type[Struct], ...] = (Welcome, JoinFrame, LeaveFrame, CallFrame, TopologyFrame, Reconnect, Ack, ErrorFrame)
+
+
+def with_seq(seq: int, body: bytes) -> bytes:
+    """A log entry as a frame: seq is known only once the log has given it."""
+    return b'{"seq":%d,' % seq + body[1:]
+
+
+def with_cursor(seq: int, body: bytes) -> bytes:
+    """The same for the events socket, where the position is the client's to keep and not to count with."""
+    return b'{"cursor":"%d",' % seq + body[1:]
+
+
+# --- From the server, events --------------------------------------------------------------------------------------------------
+
+
+class EventsWelcome(Struct, frozen=True, tag="welcome"):
+    """The first frame of an events socket. Not resumed: load the lists again."""
+
+    user_id: UserId
+    cursor: str
+    resumed: bool
+
+
+class CallEvent(Struct, frozen=True):
+    call_id: CallId
+    timestamp: datetime
+    call: CallView
+
+
+class CallIncoming(CallEvent, frozen=True, tag="call.incoming"):
+    waiting: bool
+
+
+class CallUpdated(CallEvent, frozen=True, tag="call.updated"):
+    pass
+
+
+class CallAnsweredElsewhere(CallEvent, frozen=True, tag="call.answered_elsewhere"):
+    device_id: DeviceId | None
+
+
+class CallDeclinedElsewhere(CallEvent, frozen=True, tag="call.declined_elsewhere"):
+    device_id: DeviceId | None
+
+
+class CallCancelled(CallEvent, frozen=True, tag="call.cancelled"):
+    pass
+
+
+class CallMissed(CallEvent, frozen=True, tag="call.missed"):
+    pass
+
+
+class CallEndedEvent(CallEvent, frozen=True, tag="call.ended"):
+    pass
+
+
+EVENT_FRAMES: tuple[type[Struct], ...] = (
+    EventsWelcome,
+    CallIncoming,
+    CallUpdated,
+    CallAnsweredElsewhere,
+    CallDeclinedElsewhere,
+    CallCancelled,
+    CallMissed,
+    CallEndedEvent,
+)
+
+
+def type_of(frame: type[Struct]) -> Any:
+    """The `type` a frame carries."""
+    return frame.__struct_config__.tag
