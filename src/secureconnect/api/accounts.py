@@ -1,13 +1,13 @@
 """Sign-in and people: the routes. They parse, count against the rate limits, call accounts.service, and answer.
 
-No rule lives here. The application provides the dependencies `principal`, `accounts` and `limiter`; api.cookies knows the cookie.
+No rule lives here; api.cookies knows the refresh token's cookie.
 """
 
 from typing import Annotated, Any
 
 from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
 from secureconnect.accounts.service import (
@@ -15,17 +15,16 @@ from secureconnect.accounts.service import (
     EMAIL_CHARS,
     PASSWORD_CHARS,
     AccountService,
-    Principal,
     SignIn,
     normal_email,
 )
 from secureconnect.api.cookies import expired_cookie, refresh_token_of, with_cookie
+from secureconnect.api.dependencies import Accounts, Limiter, SignedIn
 from secureconnect.api.idempotency import IdempotencyKey
 from secureconnect.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
 from secureconnect.api.problems import problems
 from secureconnect.errors import Unauthenticated
 from secureconnect.ids import UserId
-from secureconnect.ops.ratelimit import RateLimiter
 from secureconnect.store.accounts import User
 
 AnyRequest = Request[Any, Any, Any]
@@ -66,9 +65,9 @@ class RefreshTokenChoice(Struct, frozen=True):
 )
 async def register(
     request: AnyRequest,
-    data: Registration,
-    accounts: AccountService,
-    limiter: RateLimiter,
+    data: JSONBody[Registration],
+    accounts: Accounts,
+    limiter: Limiter,
     idempotency_key: IdempotencyKey = None,
 ) -> Response[SignIn]:
     await limiter.hit("register", _address(request))
@@ -86,7 +85,7 @@ async def register(
     description="An access token for fifteen minutes, and a refresh token that buys the next.",
     responses=problems(422),
 )
-async def login(request: AnyRequest, data: Login, accounts: AccountService, limiter: RateLimiter) -> Response[SignIn]:
+async def login(request: AnyRequest, data: JSONBody[Login], accounts: Accounts, limiter: Limiter) -> Response[SignIn]:
     await limiter.hit("login_address", _address(request))
     await limiter.hit("login", normal_email(data.email))
     signed_in = await accounts.login(email=data.email, password=data.password)
@@ -104,7 +103,7 @@ async def login(request: AnyRequest, data: Login, accounts: AccountService, limi
     ),
     responses=problems(403),
 )
-async def refresh(request: AnyRequest, accounts: AccountService, data: RefreshTokenChoice | None = None) -> Response[SignIn]:
+async def refresh(request: AnyRequest, accounts: Accounts, data: JSONBody[RefreshTokenChoice | None] = None) -> Response[SignIn]:
     choice = data or RefreshTokenChoice()
     token = choice.refresh_token or refresh_token_of(request, choice.user_id)
     if token is None:
@@ -121,7 +120,7 @@ async def refresh(request: AnyRequest, accounts: AccountService, data: RefreshTo
     description="Ends the sign-in that the refresh token belongs to. Doing it again changes nothing.",
     responses=problems(403),
 )
-async def logout(request: AnyRequest, accounts: AccountService, data: RefreshTokenChoice | None = None) -> Response[None]:
+async def logout(request: AnyRequest, accounts: Accounts, data: JSONBody[RefreshTokenChoice | None] = None) -> Response[None]:
     choice = data or RefreshTokenChoice()
     token = choice.refresh_token or refresh_token_of(request, choice.user_id)
     if token is not None:
@@ -130,7 +129,7 @@ async def logout(request: AnyRequest, accounts: AccountService, data: RefreshTok
 
 
 @get("/v1/users/me", tags=["accounts"], summary="Who am I", responses=problems())
-async def me(principal: Principal, accounts: AccountService) -> User:
+async def me(principal: SignedIn, accounts: Accounts) -> User:
     return await accounts.me(principal.user_id)
 
 
@@ -142,9 +141,9 @@ async def me(principal: Principal, accounts: AccountService) -> User:
     responses=problems(422),
 )
 async def search(
-    principal: Principal,
-    accounts: AccountService,
-    q: Annotated[str, Parameter(max_length=EMAIL_CHARS, description="The beginning of a word; empty for everybody.")],
+    principal: SignedIn,
+    accounts: Accounts,
+    q: Annotated[str, QueryParameter(max_length=EMAIL_CHARS, description="The beginning of a word; empty for everybody.")],
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Page[User]:
@@ -155,9 +154,7 @@ def _address(request: AnyRequest) -> str:
     return request.client.host if request.client else "unknown"
 
 
-def _answer(
-    request: AnyRequest, accounts: AccountService, signed_in: SignIn, status: int, *, as_cookie: bool
-) -> Response[SignIn]:
+def _answer(request: AnyRequest, accounts: AccountService, signed_in: SignIn, status: int, *, as_cookie: bool) -> Response[SignIn]:
     # Tokens must not stay in a cache (RFC 6749, section 5.1).
     headers = {"cache-control": "no-store"}
     if not as_cookie:

@@ -43,9 +43,7 @@ def refresh_token_of(request: Request[Any, Any, Any], user_id: UserId | None) ->
 
 def expired_cookie(request: Request[Any, Any, Any], token: str | None) -> list[Cookie]:
     """What makes the browser forget the cookie that held this token; nothing when it came in the body."""
-    return [
-        _cookie(request, name, "", 0) for name, value in request.cookies.items() if name.startswith(PREFIX) and value == token
-    ]
+    return [_cookie(request, name, "", 0) for name, value in request.cookies.items() if name.startswith(PREFIX) and value == token]
 
 
 def _cookie(request: Request[Any, Any, Any], name: str, value: str, max_age: int) -> Cookie:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Annotated, Generic, TypeVar
 from uuid import UUID
 
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from msgspec import Struct
 
 from secureconnect.errors import BadRequest
@@ -17,8 +17,8 @@ from secureconnect.errors import BadRequest
 T = TypeVar("T")
 DEFAULT_LIMIT = 50
 
-Limit = Annotated[int, Parameter(ge=1, le=100, description="How many items at most.")]
-Cursor = Annotated[str | None, Parameter(max_length=64, description="`next_cursor` of the page before; absent for the first.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=100, description="How many items at most.")]
+Cursor = Annotated[str | None, QueryParameter(max_length=64, description="`next_cursor` of the page before; absent for the first.")]
 
 
 class Page(Struct, Generic[T], frozen=True):

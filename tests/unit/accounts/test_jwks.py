@@ -97,9 +97,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=repr)
-async def test_the_last_good_keys_serve_while_the_provider_fails(
-    clock: ManualClock, failure: httpx2.Response | Exception
-) -> None:
+async def test_the_last_good_keys_serve_while_the_provider_fails(clock: ManualClock, failure: httpx2.Response | Exception) -> None:
     provider = Provider(FIRST)
     ring = provider.ring(clock)
     await ring.find("first")

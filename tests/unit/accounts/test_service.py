@@ -120,9 +120,7 @@ class TestRegister:
             await accounts.register(**ADA, idempotency_key="once")
         assert await rows(database, idempotency_keys) == 0
 
-    async def test_of_many_at_once_with_one_key_all_get_the_one_account(
-        self, accounts: AccountService, database: Database
-    ) -> None:
+    async def test_of_many_at_once_with_one_key_all_get_the_one_account(self, accounts: AccountService, database: Database) -> None:
         signed_in = await gather(*[lambda: accounts.register(**ADA, idempotency_key="once")] * 8)
         assert len({outcome.user.user_id for outcome in signed_in if isinstance(outcome, SignIn)}) == 1
         assert all(isinstance(outcome, SignIn) for outcome in signed_in)
