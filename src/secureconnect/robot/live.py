@@ -44,9 +44,7 @@ class Visit:
         playing = None if file is None else sources.File(file)
         me = await self._client.me()
         call = await self._enter(me.user_id)
-        session = CallSession(
-            self._client, call.call_id, self._source(me, call, playing), clock=self._clock, random=random.random
-        )
+        session = CallSession(self._client, call.call_id, self._source(me, call, playing), clock=self._clock, random=random.random)
         taking_part = asyncio.create_task(session.run())
         try:
             if playing is not None:

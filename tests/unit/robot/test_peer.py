@@ -71,9 +71,7 @@ class Pair:
     def deliver(self, frame: dict[str, Any]) -> None:
         peer = self.peers[frame["target_id"]]
         peer.receive(
-            Description(
-                type=frame["type"], seq=1, session_id=frame["from"], sdp=frame["sdp"], connection_id=frame["connection_id"]
-            )
+            Description(type=frame["type"], seq=1, session_id=frame["from"], sdp=frame["sdp"], connection_id=frame["connection_id"])
         )
 
 

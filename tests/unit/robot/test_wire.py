@@ -83,9 +83,7 @@ def test_a_known_type_of_another_shape_is_an_error() -> None:
 
 
 def test_an_incoming_call_with_fields_of_tomorrow() -> None:
-    text = json.dumps(
-        {"type": "call.incoming", "cursor": "7-0", "timestamp": STAMP["timestamp"], "call": CALL | {"mood": "good"}}
-    )
+    text = json.dumps({"type": "call.incoming", "cursor": "7-0", "timestamp": STAMP["timestamp"], "call": CALL | {"mood": "good"}})
     event = decode_notice(text)
     assert isinstance(event, CallEvent)
     assert event.call.live
