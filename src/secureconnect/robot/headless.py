@@ -108,11 +108,12 @@ class Rehearsal:
         self._steps.setdefault(what, self._clock.monotonic() - self._began)
 
     def _show(self) -> Group:
-        steps = "\n".join(f"[dim]{1000 * seconds:8.0f} ms[/]  {what}" for what, seconds in self._steps.items())
+        steps = tuple(self._steps.items())  # A copy in one go: Live draws in a thread of its own.
+        told = "\n".join(f"[dim]{1000 * seconds:8.0f} ms[/]  {what}" for what, seconds in steps)
         since = self._judge.good_since
         good = 0.0 if since is None else min(GOOD_SECONDS, self._clock.monotonic() - since)
         progress = f"\nBoth hear and see each other: {good:.0f} of {GOOD_SECONDS:.0f} s"
-        return Group(table("Two robots in a call", self._lines), Text.from_markup(steps), Text(progress))
+        return Group(table("Two robots in a call", self._lines), Text.from_markup(told), Text(progress))
 
 
 def _reading(session: CallSession) -> Reading:

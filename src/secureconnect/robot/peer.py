@@ -159,7 +159,7 @@ class Peer:
             log.debug("offer ignored: ours goes first", session=short(self.remote))
             return
         if offering or self._connection.signalingState == "closed" or self._is_another(offer, sdp.ufrags):
-            await self._replace(anew=offer.connection_id != self._remote_id is not None)
+            await self._replace(anew=self._remote_id not in {None, offer.connection_id})
         await self._connection.setRemoteDescription(RTCSessionDescription(sdp.text, "offer"))
         self._described_by(offer, sdp.ufrags)
         self._answer_with_tracks()
@@ -270,7 +270,8 @@ class Peer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._connection.remove_all_listeners()
-        await self._connection.close()
+        # Whoever is cancelled here leaves the closing to itself: aiortc cannot close what was half closed.
+        await asyncio.shield(self._connection.close())
         self._outgoing.stop()
 
     async def _read(self, track: MediaStreamTrack, outgoing: Outgoing) -> None:

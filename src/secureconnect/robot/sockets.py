@@ -109,7 +109,7 @@ class EventsSocket:
     """
 
     def __init__(self, client: Client, *, clock: Clock, random: Callable[[], float]) -> None:
-        self.cursor: str | int | None = None
+        self.cursor: str | None = None
         self._query = {"device_id": client.device_id}
         self._dialer = Dialer(client, clock=clock, random=random)
         self._connection: ClientConnection | None = None

@@ -1,6 +1,7 @@
 """What travels between a client and the server, as types: docs/protocol.md and docs/api.md, seen from the client.
 
 Pure; `client` and `sockets` decode with it, everything above reads its Structs. It holds no rule about what the values mean.
+Apart from the server's own Structs on purpose: a client that decoded with those could not notice when they leave the documents.
 Unknown fields are ignored, unknown types of frames decode to None: both may appear in newer servers.
 """
 
@@ -240,13 +241,13 @@ SIGNALS: dict[str, type[Signal]] = {
 
 
 class EventsWelcome(Shape, frozen=True, kw_only=True):
-    cursor: str | int
+    cursor: str
     resumed: bool
     user_id: UserId
 
 
 class Event(Shape, frozen=True, kw_only=True):
-    cursor: str | int
+    cursor: str
 
 
 class CallEvent(Event, frozen=True, kw_only=True):
