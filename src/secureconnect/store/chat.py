@@ -13,6 +13,7 @@ from msgspec.structs import asdict
 from sqlalchemy import Row, Select, and_, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from secureconnect.calls.call import CallType, EndReason, Status
 from secureconnect.errors import NotFound
 from secureconnect.ids import CallId, ConversationId, MessageId, UserId
 from secureconnect.store.tables import calls, conversation_members, conversations, messages, users
@@ -40,12 +41,12 @@ class StoredConversation(Struct, frozen=True):
 
 
 class CallSummary(Struct, frozen=True):
-    """What a timeline says of a call. The words are those of `calls.machine`."""
+    """What a timeline says of a call."""
 
     call_id: CallId
-    call_type: str
-    status: str
-    end_reason: str | None
+    call_type: CallType
+    status: Status
+    end_reason: EndReason | None
     caller_id: UserId
     created_at: datetime
     answered_at: datetime | None
@@ -316,9 +317,9 @@ def _message(row: Row[Any]) -> Message:
     if row.kind == "call":
         call = CallSummary(
             call_id=row.call_id,
-            call_type=row.call_type,
-            status=row.status,
-            end_reason=row.end_reason,
+            call_type=CallType(row.call_type),
+            status=Status(row.status),
+            end_reason=EndReason(row.end_reason) if row.end_reason else None,
             caller_id=row.caller_id,
             created_at=row.call_created_at,
             answered_at=row.answered_at,

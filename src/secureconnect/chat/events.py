@@ -1,0 +1,56 @@
+"""What chat tells the devices of its members, and telling them. Called by chat.service, after its transaction has committed."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from msgspec import Struct
+
+from secureconnect.bus import Bus, user_topic
+from secureconnect.chat.conversation import Conversation
+from secureconnect.clock import Clock
+from secureconnect.ids import ConversationId, UserId
+from secureconnect.signaling.protocol import encode
+from secureconnect.store.chat import Message
+
+
+class MessageCreated(Struct, frozen=True, tag="message.created"):
+    """Somebody wrote. To all members, the sender's devices included."""
+
+    message: Message
+    timestamp: datetime
+
+
+class ConversationUpdated(Struct, frozen=True, tag="conversation.updated"):
+    """Title, members or read mark changed. `conversation` is null for one who is no longer in it."""
+
+    conversation_id: ConversationId
+    conversation: Conversation | None
+    timestamp: datetime
+
+
+class Announcer:
+    """Publishes to the topics of users. Never waits and never fails: what it says is in the database already."""
+
+    def __init__(self, bus: Bus, clock: Clock) -> None:
+        self._bus = bus
+        self._clock = clock
+
+    def message_created(self, message: Message, members: Iterable[UserId]) -> None:
+        """The same words to all, encoded once."""
+        body = encode(MessageCreated(message, self._clock.now()))
+        for user_id in members:
+            self._bus.publish(user_topic(user_id), body)
+
+    def conversation_updated(self, views: Mapping[UserId, Conversation]) -> None:
+        """To each their own view: unread counts differ."""
+        for user_id, view in views.items():
+            self._tell(user_id, view.conversation_id, view)
+
+    def conversation_gone(self, conversation_id: ConversationId, members: Iterable[UserId]) -> None:
+        """To those who are no longer in it."""
+        for user_id in members:
+            self._tell(user_id, conversation_id, None)
+
+    def _tell(self, user_id: UserId, conversation_id: ConversationId, view: Conversation | None) -> None:
+        event = ConversationUpdated(conversation_id, view, self._clock.now())
+        self._bus.publish(user_topic(user_id), encode(event))
