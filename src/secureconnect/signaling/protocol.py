@@ -1,7 +1,7 @@
 """Every message of the two sockets, and how a call looks on the wire: the shapes behind docs/protocol.md and /asyncapi.json.
 
-Pure. `signaling.handlers` decodes with it, services encode with it, the robot and the load tool read with it. Members named `Raw` pass
-through unparsed: an SDP is 4 KB of escaped text, and taking it apart only to put it together again would double the cost of a relay.
+Pure. `signaling.handlers` decodes with it, services encode with it, the robot and the load tool read with it. `Raw` members pass
+through unparsed: an SDP is 4 KB of escaped text, and taking it apart to put it together again would double the cost of a relay.
 """
 
 from datetime import datetime
@@ -29,48 +29,48 @@ encode = msgspec.json.Encoder().encode
 
 
 class ClientMessage(Struct):
-    """What every message may carry. `target_id`: a session or a user; absent means everybody else. `ref` comes back in the answer."""
+    """What every message may carry. `target_id`: a session or a user; absent means everybody else. `ref` returns in the answer."""
 
     relayed: ClassVar[bool] = True
 
-    target_id: Text64 | None | UnsetType = UNSET
-    ref: Text64 | None | UnsetType = UNSET
+    target_id: Text64 | UnsetType | None = UNSET
+    ref: Text64 | UnsetType | None = UNSET
 
     def fault(self) -> str | None:
         """What is wrong with the parts that were not parsed, or None."""
         return None
 
 
-class Offer(ClientMessage, tag="offer"):
+class Offer(ClientMessage, tag="offer", kw_only=True):
     """An SDP offer (RFC 8829). `connection_id` names the sender's RTCPeerConnection."""
 
-    sdp: Raw = Raw(b"")
+    sdp: Raw
     connection_id: Text64 | UnsetType = UNSET
 
     def fault(self) -> str | None:
         return None if bytes(self.sdp[:1]) == b'"' else "sdp: expected a string"
 
 
-class Answer(Offer, tag="answer"):
+class Answer(Offer, tag="answer", kw_only=True):
     """An SDP answer to an offer."""
 
 
-class IceCandidate(ClientMessage, tag="ice_candidate"):
+class IceCandidate(ClientMessage, tag="ice_candidate", kw_only=True):
     """One ICE candidate as RTCIceCandidate.toJSON() makes it, or null when there are no more."""
 
-    candidate: Raw = Raw(b"")
+    candidate: Raw
     connection_id: Text64 | UnsetType = UNSET
 
     def fault(self) -> str | None:
         return None if bytes(self.candidate[:1]) in (b"{", b"n") else "candidate: expected an object or null"
 
 
-class MuteAudio(ClientMessage, tag="mute_audio"):
-    muted: bool = msgspec.field()
+class MuteAudio(ClientMessage, tag="mute_audio", kw_only=True):
+    muted: bool
 
 
-class MuteVideo(ClientMessage, tag="mute_video"):
-    muted: bool = msgspec.field()
+class MuteVideo(ClientMessage, tag="mute_video", kw_only=True):
+    muted: bool
 
 
 class ScreenShare(ClientMessage, tag="screen_share"):
@@ -224,7 +224,7 @@ class Limits(Struct, frozen=True):
 
 
 class Welcome(Struct, frozen=True, tag="welcome"):
-    """The first frame of a signaling socket. `call` and `media` are the snapshot at `seq`; absent when what was missed follows instead."""
+    """The first frame of a signaling socket. `call` and `media` are the snapshot at `seq`, absent when what was missed follows."""
 
     session_id: SessionId
     user_id: UserId

@@ -22,11 +22,11 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 RETRYABLE = frozenset({"40001", "40P01", "23505"})
-"""SQLSTATEs after which the whole transaction is run again: serialization_failure (normal on CockroachDB), deadlock_detected,
-and unique_violation: our transactions look before they insert, so the second run finds what the first one ran into and says so in words."""
+"""SQLSTATEs after which the whole transaction is run again: serialization_failure (normal on CockroachDB), deadlock_detected, and
+unique_violation: our transactions look before they insert, so the second run finds what the first ran into and says so in words."""
 ATTEMPTS = 8
 FIRST_BACKOFF = 0.005
-"""Seconds before the second attempt, doubled each time and spread by half: short enough for a user, long enough to let the winner finish."""
+"""Seconds before the second attempt, doubled each time and spread by half: short for a user, long for the winner."""
 STATEMENT_TIMEOUT_MS = 5_000
 POOL_SIZE = 10
 
@@ -103,7 +103,7 @@ class Database:
 
 
 def open_database(url: str) -> Database:
-    """Make a Database from an SQLAlchemy URL (`sqlite+aiosqlite`, `postgresql+asyncpg`, `cockroachdb+asyncpg`). Connects on first use."""
+    """A Database from an SQLAlchemy URL (`sqlite+aiosqlite`, `postgresql+asyncpg`, `cockroachdb+asyncpg`). Connects when used."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         if parsed.database and parsed.database != ":memory:":

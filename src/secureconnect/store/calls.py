@@ -17,6 +17,8 @@ from secureconnect.calls.call import Call, CallType, EndReason, Participant, Ses
 from secureconnect.ids import CallId, ConversationId, DeviceId, NodeId, SessionId, UserId
 from secureconnect.store.tables import call_participants, call_sessions, calls, nodes
 
+FORGOTTEN = timedelta(hours=1)
+"""A lease that ran out this long ago needs no row: its calls have been found."""
 _IN = (State.JOINED, State.RECONNECTING)
 _devices = msgspec.json.Decoder(tuple[DeviceId | None, ...])
 
@@ -120,6 +122,7 @@ async def history(
 
 async def renew_lease(connection: AsyncConnection, node_id: NodeId, until: datetime) -> None:
     """This node lives at least until then."""
+    await connection.execute(delete(nodes).where(nodes.c.lease_until < until - FORGOTTEN))
     renewed = await connection.execute(update(nodes).where(nodes.c.node_id == node_id).values(lease_until=until))
     if renewed.rowcount == 0:
         await connection.execute(insert(nodes).values(node_id=node_id, lease_until=until))
@@ -128,6 +131,11 @@ async def renew_lease(connection: AsyncConnection, node_id: NodeId, until: datet
 async def end_lease(connection: AsyncConnection, node_id: NodeId) -> None:
     """This node goes; what it held is for the others to find."""
     await connection.execute(delete(nodes).where(nodes.c.node_id == node_id))
+
+
+async def end_all_leases(connection: AsyncConnection) -> None:
+    """No node lives but the one that says so next."""
+    await connection.execute(delete(nodes))
 
 
 async def calls_of_lost_nodes(connection: AsyncConnection, now: datetime) -> list[tuple[CallId, NodeId]]:
@@ -141,11 +149,6 @@ async def calls_of_lost_nodes(connection: AsyncConnection, now: datetime) -> lis
         .limit(500)
     )
     return [(CallId(row.call_id), NodeId(row.node_id)) for row in await connection.execute(query)]
-
-
-async def forget_lost_nodes(connection: AsyncConnection, now: datetime) -> None:
-    """Leases that ran out long ago need no row."""
-    await connection.execute(delete(nodes).where(nodes.c.lease_until < now - timedelta(hours=1)))
 
 
 async def _save_participant(connection: AsyncConnection, columns: dict[str, Any], *, is_new: bool) -> None:

@@ -1,0 +1,89 @@
+"""What a change of a call is told to whom: machine events become frames on the call's topic and on the users' topics.
+
+Called by `calls.service` after the save. Encodes once, publishes, decides nothing.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from secureconnect.bus import Bus, call_topic, user_topic
+from secureconnect.calls.call import Call
+from secureconnect.calls.commands import (
+    AnsweredByDevice,
+    Cancelled,
+    DeclinedByDevice,
+    Event,
+    Missed,
+    Rang,
+    SessionJoined,
+    SessionLeft,
+)
+from secureconnect.ids import UserId
+from secureconnect.signaling.protocol import (
+    CallAnsweredElsewhere,
+    CallCancelled,
+    CallDeclinedElsewhere,
+    CallEndedEvent,
+    CallFrame,
+    CallIncoming,
+    CallMissed,
+    CallUpdated,
+    CallView,
+    JoinFrame,
+    LeaveFrame,
+    TopologyFrame,
+    encode,
+    view_of,
+)
+
+
+class Announcer:
+    """Tells sessions and devices what became of a call. Never waits."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    def announce(self, before: Call | None, after: Call, events: Iterable[Event], members: Iterable[UserId], now: datetime) -> None:
+        """Publish one saved change: first what happened, then the call as it is now, to its sessions and to all members."""
+        view = view_of(after)
+        for event in events:
+            self._tell_sessions(event, after, now)
+            self._tell_user(event, view, now)
+        topic = call_topic(after.call_id)
+        self._bus.publish(topic, encode(CallFrame(after.call_id, now, view)))
+        if before is not None and before.topology != after.topology and not after.over:
+            self._bus.publish(topic, encode(TopologyFrame(after.call_id, now, after.topology)))
+        kind = CallEndedEvent if after.over else CallUpdated
+        body = encode(kind(after.call_id, now, view))
+        for user_id in members:
+            self._bus.publish(user_topic(user_id), body)
+
+    def _tell_sessions(self, event: Event, call: Call, now: datetime) -> None:
+        topic = call_topic(call.call_id)
+        match event:
+            case SessionJoined(user_id, session):
+                one = call.participant(user_id)
+                name = one.display_name if one else ""
+                frame = JoinFrame(call.call_id, now, user_id, session.session_id, session.device_id, name)
+                self._bus.publish(topic, encode(frame), sender=str(session.session_id))
+            case SessionLeft(user_id, session_id, reason):
+                left = LeaveFrame(call.call_id, now, user_id, session_id, reason)
+                self._bus.publish(topic, encode(left), retain=(str(session_id), None))
+
+    def _tell_user(self, event: Event, view: CallView, now: datetime) -> None:
+        call_id = view.call_id
+        match event:
+            case Rang(user_id, waiting):
+                self._send(user_id, encode(CallIncoming(call_id, now, view, waiting)))
+            case AnsweredByDevice(user_id, device_id):
+                self._send(user_id, encode(CallAnsweredElsewhere(call_id, now, view, device_id)), but=device_id)
+            case DeclinedByDevice(user_id, device_id):
+                self._send(user_id, encode(CallDeclinedElsewhere(call_id, now, view, device_id)), but=device_id)
+            case Cancelled(user_id):
+                self._send(user_id, encode(CallCancelled(call_id, now, view)))
+            case Missed(user_id):
+                self._send(user_id, encode(CallMissed(call_id, now, view)))
+
+    def _send(self, user_id: UserId, body: bytes, *, but: object = None) -> None:
+        """To every device of the user; the one named as sender does not hear its own deed."""
+        self._bus.publish(user_topic(user_id), body, sender=str(but) if but is not None else "")

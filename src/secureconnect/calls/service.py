@@ -1,0 +1,304 @@
+"""Calls: load, decide, save, publish. Called by api.calls, by signaling when sockets open and close, and by calls.timers.
+
+Every rule is in `calls.machine`, every statement in `store.calls`. Two who command one call at the same instant are put in order
+by the version that a save names; in this process they take turns, so that they rarely meet there.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+import structlog
+from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from secureconnect.bus import Bus
+from secureconnect.calls import machine
+from secureconnect.calls.announce import Announcer
+from secureconnect.calls.call import Call, CallType, Session, Status
+from secureconnect.calls.commands import (
+    CloseSession,
+    Command,
+    Decline,
+    End,
+    Initiate,
+    Invite,
+    Join,
+    Leave,
+    NodeLost,
+    OpenSession,
+    Outcome,
+    Person,
+    Tick,
+)
+from secureconnect.clock import Clock
+from secureconnect.errors import NotAMember, NotFound, NotJoined, Unavailable, Unprocessable
+from secureconnect.ids import CallId, ConversationId, DeviceId, IdFactory, NodeId, SessionId, UserId, short
+from secureconnect.store import Database
+from secureconnect.store import calls as store
+from secureconnect.store import chat as chat_store
+from secureconnect.store.idempotency import Idempotency, find_or_claim
+
+log = structlog.get_logger(__name__)
+
+MESH_CAPACITY = 4
+"""People in a call without an SFU: each sends to all others, and a phone's uplink carries three pictures."""
+SAVE_ATTEMPTS = 10
+"""Times to decide again after somebody else changed the call in between. Only other nodes can be faster, and rarely."""
+
+MakeCommand = Callable[[AsyncConnection, dict[UserId, str]], Awaitable[Command]]
+OnCallCreated = Callable[[Call, Sequence[UserId]], None]
+
+
+class InitiateRequest(Struct, frozen=True):
+    """What a caller asks for; `ring` is how long phones ring."""
+
+    conversation_id: ConversationId
+    call_type: CallType
+    callee_ids: tuple[UserId, ...]
+    ring: timedelta
+    reject_busy: bool = False
+    device_id: DeviceId | None = None
+
+
+class _Decision(Struct, frozen=True):
+    before: Call | None
+    outcome: Outcome
+    members: list[UserId]
+
+
+class CallService:
+    """What people, sockets and time can do to calls. Whoever is not a member of the conversation gets NotFound."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        bus: Bus,
+        ids: IdFactory,
+        clock: Clock,
+        node_id: NodeId,
+        grace: timedelta,
+        on_created: OnCallCreated = lambda _call, _members: None,
+    ) -> None:
+        self._database = database
+        self._announcer = Announcer(bus)
+        self._ids = ids
+        self._clock = clock
+        self._node_id = node_id
+        self._grace = grace
+        self._on_created = on_created
+        self._turns: WeakValueDictionary[CallId, asyncio.Lock] = WeakValueDictionary()
+
+    # Commands of people
+
+    async def initiate(self, caller_id: UserId, request: InitiateRequest, promise: Idempotency | None = None) -> Call:
+        """Ring `callee_ids`. With a promise, a repeat gives the call that the first request made.
+
+        Raises NotFound, Unprocessable or one of its kinds; then nothing was written.
+        """
+        if not request.callee_ids:
+            raise Unprocessable("callee_ids: name at least one person to ring.")
+        call_id = self._ids.call()
+
+        async def work(connection: AsyncConnection) -> _Decision:
+            now = self._clock.now()
+            names = await _names(connection, request.conversation_id)
+            if caller_id not in names:
+                raise NotFound(chat_store.NOT_YOURS)
+            earlier = await find_or_claim(connection, promise, call_id, now)
+            if earlier is not None:
+                call = await _require(connection, CallId(earlier))
+                return _Decision(call, Outcome(call, changed=False), list(names))
+            callees = await _people(connection, request.callee_ids, names)
+            outcome = machine.initiate(
+                Initiate(
+                    call_id=call_id,
+                    conversation_id=request.conversation_id,
+                    call_type=request.call_type,
+                    caller=Person(caller_id, names[caller_id]),
+                    callees=callees,
+                    capacity=MESH_CAPACITY,
+                    ring=request.ring,
+                    grace=self._grace,
+                    device_id=request.device_id,
+                    reject_busy=request.reject_busy,
+                ),
+                now,
+            )
+            call = await store.insert_call(connection, outcome.call)
+            message_id = self._ids.message()
+            await chat_store.note_call(connection, message_id, call.conversation_id, caller_id, call_id, now)
+            return _Decision(None, Outcome(call, outcome.events), list(names))
+
+        decision = await self._database.transact(work)
+        self._publish(decision)
+        if decision.outcome.changed:
+            self._on_created(decision.outcome.call, decision.members)
+        return decision.outcome.call
+
+    async def join(self, user_id: UserId, call_id: CallId, device_id: DeviceId | None = None, mode: str | None = None) -> Call:
+        """Answer, or join a running call. Raises NotFound, CallEnded, CallFull, AnsweredElsewhere."""
+
+        async def make(_connection: AsyncConnection, names: dict[UserId, str]) -> Command:
+            return Join(Person(user_id, names[user_id]), self._grace, device_id, mode)
+
+        return await self._command(call_id, make, user_id)
+
+    async def decline(self, user_id: UserId, call_id: CallId, device_id: DeviceId | None = None) -> Call:
+        """Do not answer. Raises NotFound, AlreadyJoined, CallEnded."""
+        return await self._command(call_id, Decline(user_id, device_id), user_id)
+
+    async def leave(self, user_id: UserId, call_id: CallId, session_id: SessionId | None = None) -> Call:
+        """Leave with all devices, or with the one of `session_id`. Raises NotFound."""
+        return await self._command(call_id, Leave(user_id, session_id), user_id)
+
+    async def end(self, user_id: UserId, call_id: CallId) -> Call:
+        """End the call for everybody. Raises NotFound, NotHost."""
+        return await self._command(call_id, End(user_id), user_id)
+
+    async def invite(self, user_id: UserId, call_id: CallId, user_ids: Sequence[UserId], ring: timedelta) -> Call:
+        """Ring more members. Raises NotFound, NotAMember, NotJoined, CallEnded, CallFull."""
+        if not user_ids:
+            raise Unprocessable("user_ids: name at least one person to ring.")
+
+        async def make(connection: AsyncConnection, names: dict[UserId, str]) -> Command:
+            return Invite(user_id, await _people(connection, list(dict.fromkeys(user_ids)), names), ring)
+
+        return await self._command(call_id, make, user_id)
+
+    async def member_removed(self, conversation_id: ConversationId, user_id: UserId) -> None:
+        """Somebody is no longer a member: they are no longer in the conversation's call either."""
+        live = await self._database.read(lambda connection: store.live_calls_in(connection, [conversation_id]))
+        for call in live.values():
+            await self._command(call.call_id, Leave(user_id))
+
+    # Questions
+
+    async def get(self, user_id: UserId, call_id: CallId) -> Call:
+        """The call. Raises NotFound."""
+
+        async def work(connection: AsyncConnection) -> Call:
+            call = await _require(connection, call_id)
+            await _require_member(connection, call, user_id)
+            return call
+
+        return await self._database.read(work)
+
+    async def history(
+        self,
+        user_id: UserId,
+        *,
+        conversation_id: ConversationId | None = None,
+        status: Status | None = None,
+        before: UUID | None = None,
+        limit: int = 50,
+    ) -> list[Call]:
+        """The calls one was in or rung for, newest first, at most `limit` of those before the id `before`."""
+        return await self._database.read(
+            lambda connection: store.history(
+                connection, user_id, conversation_id=conversation_id, status=status, before=before, limit=limit
+            )
+        )
+
+    async def ringing_for(self, user_id: UserId) -> list[Call]:
+        """The calls that ring at this user now."""
+        return await self._database.read(lambda connection: store.ringing_for(connection, user_id))
+
+    # Sockets
+
+    async def open_session(
+        self, user_id: UserId, call_id: CallId, device_id: DeviceId | None, resume: SessionId | None
+    ) -> tuple[Call, Session]:
+        """A socket opens here, to continue `resume` or begin. Raises NotFound, CallEnded, NotJoined, AnsweredElsewhere."""
+        fresh = self._ids.session()
+        call = await self._command(call_id, OpenSession(user_id, fresh, self._node_id, device_id, resume), user_id)
+        me = call.participant(user_id)
+        found = {session.session_id: session for session in me.sessions} if me else {}
+        session = found.get(fresh) or (found.get(resume) if resume else None)
+        if session is None:
+            raise NotJoined
+        return call, session
+
+    async def close_session(self, user_id: UserId, call_id: CallId, session: Session) -> None:
+        """A socket has closed without a leave: its participant has the grace to come back."""
+        await self._command(call_id, CloseSession(user_id, session.session_id, session.generation, self._grace))
+
+    # Time and nodes
+
+    async def tick(self, call_id: CallId) -> None:
+        """Do what is due. May come twice, late, or from two nodes at once."""
+        await self._command(call_id, Tick())
+
+    async def node_lost(self, call_id: CallId, node_id: NodeId) -> None:
+        """A node is gone: those it served have the grace to come back elsewhere."""
+        await self._command(call_id, NodeLost(node_id, self._grace))
+
+    async def _command(self, call_id: CallId, command: Command | MakeCommand, user_id: UserId | None = None) -> Call:
+        """Load, decide, save, publish; again when somebody else was faster. With `user_id`, only for members."""
+
+        async def work(connection: AsyncConnection) -> _Decision | None:
+            before = await _require(connection, call_id)
+            names = await _names(connection, before.conversation_id)
+            if user_id is not None and user_id not in names:
+                raise NotFound
+            ready = await command(connection, names) if callable(command) else command
+            outcome = machine.decide(before, ready, self._clock.now())
+            if outcome.changed:
+                saved = await store.save(connection, before, outcome.call)
+                if saved is None:
+                    return None
+                outcome = Outcome(saved, outcome.events)
+            return _Decision(before, outcome, list(names))
+
+        async with self._turns.setdefault(call_id, asyncio.Lock()):
+            for _ in range(SAVE_ATTEMPTS):
+                decision = await self._database.transact(work)
+                if decision is not None:
+                    self._publish(decision)
+                    return decision.outcome.call
+        raise Unavailable("This call changes faster than this node can follow; try again.")
+
+    def _publish(self, decision: _Decision) -> None:
+        outcome = decision.outcome
+        if not outcome.changed:
+            return
+        call = outcome.call
+        log.info(
+            "call changed",
+            call=short(call.call_id),
+            version=call.version,
+            status=call.status,
+            reason=call.end_reason,
+            events=[type(event).__name__ for event in outcome.events],
+        )
+        self._announcer.announce(decision.before, call, outcome.events, decision.members, self._clock.now())
+
+
+async def _require(connection: AsyncConnection, call_id: CallId) -> Call:
+    call = await store.load(connection, call_id)
+    if call is None:
+        raise NotFound
+    return call
+
+
+async def _require_member(connection: AsyncConnection, call: Call, user_id: UserId) -> None:
+    try:
+        await chat_store.require_member(connection, call.conversation_id, user_id)
+    except NotFound:
+        raise NotFound from None  # the same words as for a call that does not exist
+
+
+async def _names(connection: AsyncConnection, conversation_id: ConversationId) -> dict[UserId, str]:
+    """The members' names by id; empty when there is no such conversation."""
+    return {member.user_id: member.display_name for member in await chat_store.members_of(connection, conversation_id)}
+
+
+async def _people(connection: AsyncConnection, user_ids: Sequence[UserId], names: dict[UserId, str]) -> tuple[Person, ...]:
+    """Those to ring, with names and whether they are in another call. Raises NotAMember."""
+    if any(user_id not in names for user_id in user_ids):
+        raise NotAMember
+    busy = await store.busy_among(connection, user_ids)
+    return tuple(Person(user_id, names[user_id], user_id in busy) for user_id in user_ids)
