@@ -20,7 +20,6 @@ const TICK_MS = 2_000;
 const REPORT_EVERY_MS = 10_000;
 /** A session that should have offered and did not within this time gets an offer from here. */
 const OFFER_OVERDUE_MS = 5_000;
-const HISTORY_LENGTH = 1_800;
 const NEGOTIATION = new Set(['offer', 'answer', 'ice_candidate']);
 const LIVE = new Set(['ringing', 'active']);
 
@@ -177,11 +176,15 @@ export class Call extends EventTarget {
   /** Leave; the call goes on without this session, or ends when it was one of the last two. */
   async leave() {
     if (this.state === 'over') return;
-    const closed = new Promise((resolve) => { this.signaling.addEventListener('state', resolve, { once: true }); });
-    const open = this.signaling.state === 'open';
-    if (open) this.signaling.send({ type: 'leave' });
+    const done = new Promise((resolve) => {
+      this.signaling.addEventListener('state', resolve, { once: true });
+      setTimeout(resolve, TICK_MS);
+    });
+    const told = this.signaling.state === 'open';
+    if (told) this.signaling.send({ type: 'leave' });
     this.#finish('left', false);
-    if (!open || (await Promise.race([closed, pause(TICK_MS)])) === undefined) await this.api.leave(this.callId).catch(() => {});
+    if (told) await done;
+    if (this.signaling.state !== 'closed') await this.api.leave(this.callId).catch(() => {});
     this.signaling.close();
   }
 
@@ -231,6 +234,7 @@ export class Call extends EventTarget {
     this.snapshot = /** @type {Snapshot} */ (reduce(before, frame));
     if (NEGOTIATION.has(frame.type)) this.mesh.receive(frame, this.sessionId ?? '');
     else if (frame.type === 'welcome') this.#welcomed(frame);
+    else if (frame.type === 'ack') this.mesh.settle();
     else if (frame.type === 'join') this.#tell('joined', frame);
     else if (frame.type === 'leave') this.#departed(frame);
     else if (frame.type === 'reaction') this.#tell('reaction', frame);
@@ -245,7 +249,7 @@ export class Call extends EventTarget {
     if (frame.ice_servers) this.mesh.useIceServers(frame.ice_servers);
     // A fresh session, or a fresh page of an old one: nothing of what was negotiated is left on this side.
     if (!frame.resumed || this.#fresh) {
-      this.mesh.closeAll();
+      this.mesh.startOver();
       for (const { session_id: id } of this.others()) if (id) this.mesh.offer(id, frame.session_id);
     }
     this.#fresh = false;
@@ -331,7 +335,7 @@ export class Call extends EventTarget {
     const connected = peers.length === 0 || peers.some((peer) => peer.state === 'connected');
     const level = connected ? levelOf({ rttMs: rtt, loss }) : 0;
     if (peers.length) this.history.push({ at: now, level, rtt_ms: rtt, loss });
-    if (this.history.length > HISTORY_LENGTH) this.history.shift();
+    if (this.history.length > 1_800) this.history.shift(); // one hour
     if (this.signaling.state !== 'open' || (level === this.#reportedLevel && now - this.#reportedAt < REPORT_EVERY_MS)) return;
     this.#reportedAt = now;
     this.#reportedLevel = level;
@@ -396,7 +400,3 @@ export class Call extends EventTarget {
   }
 }
 
-/** @param {number} ms */
-function pause(ms) {
-  return new Promise((resolve) => { setTimeout(() => resolve(undefined), ms); });
-}

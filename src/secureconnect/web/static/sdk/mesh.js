@@ -28,7 +28,7 @@ const CAMERA_BUDGET_BPS = 1_800_000;
 /** Events: `peer` ({session_id}): what that session sends, or its connection, changed. */
 export class Mesh extends EventTarget {
   /** @type {Map<string, Peer>} by session */ peers = new Map();
-  /** @type {Set<string>} names of connections that are gone; what they still say comes too late */ #retired;
+  /** @type {Set<string>} connections that talk to one of ours that is gone */ #retired;
   /** @type {RTCIceServer[]} */ #iceServers = [];
   #iceServersAt = 0;
 
@@ -48,9 +48,23 @@ export class Mesh extends EventTarget {
     this.#retired = new Set(retired);
   }
 
-  /** Names of the other sides' connections so far, for `retired` of a later page. @returns {string[]} */
+  /** Names of the other sides' connections, for `retired` of a later page. @returns {string[]} */
   get connections() {
-    return [...this.#retired, ...[...this.peers.values()].flatMap((peer) => peer.remoteId ?? [])].slice(-64);
+    return [...this.#retired, ...[...this.peers.values()].flatMap((peer) => peer.remoteId ?? [])];
+  }
+
+  /**
+   * Nothing that was negotiated is left on this side. What the others said to it may still be on its way, and is not meant for what
+   * is offered next: it is passed over until `settle`.
+   */
+  startOver() {
+    this.#retired = new Set(this.connections);
+    this.closeAll();
+  }
+
+  /** The server has heard of what this side offers now; whoever speaks from here on speaks to that. */
+  settle() {
+    this.#retired.clear();
   }
 
   /** @param {RTCIceServer[]} servers as the `welcome` brought them */
@@ -86,7 +100,6 @@ export class Mesh extends EventTarget {
     const peer = this.peers.get(sessionId);
     if (!peer) return;
     this.peers.delete(sessionId);
-    if (peer.remoteId) this.#retired.add(peer.remoteId);
     peer.close();
   }
 

@@ -1,0 +1,162 @@
+/**
+ * Conversations and messages: loaded, kept up to date by the events socket, sent.
+ *
+ * Called by main.js (which feeds it events) and by the home views. Must not touch the document.
+ *
+ * @import {Api} from '/sdk/api.js'
+ * @import {CallRecord, Conversation, Message} from '/sdk/shapes.js'
+ * @typedef {Message & {sending?: boolean, failed?: boolean}} ShownMessage  a message of ours that is not stored yet has its key as id
+ * @typedef {{messages: ShownMessage[], older: string|null, loaded: boolean}} Thread  oldest first; `older` is the cursor of what came before
+ */
+import { newId } from '/sdk/api.js';
+
+/** Events: `list` (conversations changed), `thread` ({conversation_id}: its messages changed). */
+export class Chats extends EventTarget {
+  /** @type {Conversation[]} newest message first */ list = [];
+  loaded = false;
+  /** @type {Map<string, Thread>} */ #threads = new Map();
+  /** @type {string|null} the conversation that is open */ #open = null;
+
+  /** @param {Api} api @param {() => boolean} visible whether the person can see the page */
+  constructor(api, visible) {
+    super();
+    this.api = api;
+    this.visible = visible;
+  }
+
+  async load() {
+    this.list = await this.api.conversations();
+    this.loaded = true;
+    this.#changed('list');
+    for (const id of this.#threads.keys()) if (id !== this.#open) this.#threads.delete(id);
+    if (this.#open) await this.#loadThread(this.#open);
+  }
+
+  /** @param {string|null} id @returns {Conversation|null} */
+  find(id) {
+    return this.list.find((one) => one.conversation_id === id) ?? null;
+  }
+
+  /** @param {string} id @returns {Thread} */
+  thread(id) {
+    return this.#threads.get(id) ?? { messages: [], older: null, loaded: false };
+  }
+
+  /** @param {string|null} id the conversation that is on the screen */
+  async open(id) {
+    this.#open = id;
+    if (!id) return;
+    if (!this.#threads.get(id)?.loaded) await this.#loadThread(id);
+    this.read();
+  }
+
+  /** The open conversation has been seen, if the page is. */
+  read() {
+    const conversation = this.find(this.#open);
+    if (!conversation?.unread_count || !this.visible()) return;
+    const last = this.thread(conversation.conversation_id).messages.findLast((one) => !one.sending);
+    if (!last) return;
+    this.#replace({ ...conversation, unread_count: 0 });
+    void this.api.markRead(conversation.conversation_id, last.message_id).catch(() => {}); // it stays unread on the server, and is tried with the next message
+  }
+
+  /** @param {string} id */
+  async loadOlder(id) {
+    const thread = this.#threads.get(id);
+    if (!thread?.older) return;
+    const page = await this.api.messages(id, thread.older);
+    thread.messages = [...page.items.reverse(), ...thread.messages];
+    thread.older = page.next_cursor;
+    this.#changed('thread', id);
+  }
+
+  /** @param {string} id @param {string} content */
+  async send(id, content) {
+    const message = /** @type {ShownMessage} */ ({
+      message_id: newId(), conversation_id: id, sender_id: this.api.user?.user_id ?? '', kind: 'text', content,
+      created_at: new Date().toISOString(), call: null,
+    });
+    this.#threads.get(id)?.messages.push(message);
+    await this.#deliver(message);
+  }
+
+  /** @param {ShownMessage} message one that failed */
+  retry(message) {
+    return this.#deliver(message);
+  }
+
+  /** @param {Message} message @param {string} [replaces] id of the message shown while this one was on its way */
+  received(message, replaces) {
+    const thread = this.#threads.get(message.conversation_id);
+    if (thread?.loaded) {
+      /** @type {ShownMessage[]} */
+      const messages = [...thread.messages.filter((one) => one.message_id !== message.message_id && one.message_id !== replaces), message];
+      const unsent = (/** @type {ShownMessage} */ one) => Number(Boolean(one.sending || one.failed));
+      thread.messages = messages.sort((a, b) => unsent(a) - unsent(b) || a.created_at.localeCompare(b.created_at));
+      this.#changed('thread', message.conversation_id);
+    }
+    const conversation = this.find(message.conversation_id);
+    if (!conversation || replaces) return;
+    const fresh = message.sender_id !== this.api.user?.user_id && message.message_id !== conversation.last_message?.message_id;
+    this.#replace({ ...conversation, last_message: message, unread_count: conversation.unread_count + (fresh ? 1 : 0) }, true);
+    this.read();
+  }
+
+  /** @param {string} id @param {Conversation|null} conversation null when one is not in it any more */
+  conversationChanged(id, conversation) {
+    if (conversation) this.#replace(conversation, !this.find(id));
+    else this.list = this.list.filter((one) => one.conversation_id !== id);
+    this.#changed('list');
+  }
+
+  /** @param {CallRecord} call */
+  callChanged(call) {
+    const thread = this.#threads.get(call.conversation_id);
+    const entry = thread?.messages.find((one) => one.call?.call_id === call.call_id);
+    if (entry?.call) {
+      const { call_id, call_type, status, end_reason, caller_id, created_at, answered_at, ended_at } = call;
+      entry.call = { call_id, call_type, status, end_reason, caller_id, created_at, answered_at, ended_at };
+      this.#changed('thread', call.conversation_id);
+    }
+    const conversation = this.find(call.conversation_id);
+    const live = call.status === 'ringing' || call.status === 'active' ? call : null;
+    if (!conversation || (conversation.live_call?.call_id !== call.call_id && !live)) return;
+    if (live && conversation.live_call?.call_id === live.call_id && conversation.live_call.version > live.version) return;
+    this.#replace({ ...conversation, live_call: live });
+  }
+
+  /** @param {string} id */
+  async #loadThread(id) {
+    const page = await this.api.messages(id);
+    const unsent = this.thread(id).messages.filter((one) => one.sending || one.failed);
+    this.#threads.set(id, { messages: [...page.items.reverse(), ...unsent], older: page.next_cursor, loaded: true });
+    this.#changed('thread', id);
+  }
+
+  /** @param {ShownMessage} message */
+  async #deliver(message) {
+    message.sending = true;
+    message.failed = false;
+    this.#changed('thread', message.conversation_id);
+    try {
+      this.received(await this.api.sendMessage(message.conversation_id, message.content, message.message_id), message.message_id);
+    } catch {
+      message.sending = false;
+      message.failed = true;
+      this.#changed('thread', message.conversation_id);
+    }
+  }
+
+  /** @param {Conversation} conversation @param {boolean} [first] */
+  #replace(conversation, first = false) {
+    const id = conversation.conversation_id;
+    if (first) this.list = [conversation, ...this.list.filter((one) => one.conversation_id !== id)];
+    else this.list = this.list.map((one) => (one.conversation_id === id ? conversation : one));
+    this.#changed('list');
+  }
+
+  /** @param {'list'|'thread'} type @param {string} [id] */
+  #changed(type, id) {
+    this.dispatchEvent(new CustomEvent(type, { detail: { conversation_id: id } }));
+  }
+}

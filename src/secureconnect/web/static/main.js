@@ -1,0 +1,227 @@
+/**
+ * The page: who is signed in, what events arrive, which view shows what. Wires; draws nothing itself.
+ *
+ * @import {Active} from './switchboard.js'
+ * @import {CallRecord, Conversation, User} from '/sdk/shapes.js'
+ * @import {LocalMedia} from '/sdk/media.js'
+ */
+import { Api } from '/sdk/api.js';
+import { Events } from '/sdk/protocol.js';
+import { signInSilently, signOut } from './account.js';
+import { Chats } from './chats.js';
+import { duration, listOf, titleOf } from './format.js';
+import { claimDevice, preferences, rememberUser, saveCall, savedCall } from './preferences.js';
+import { Switchboard } from './switchboard.js';
+import { play } from './tones.js';
+import { showAfterCall } from './view/after-call.js';
+import { toast } from './view/announce.js';
+import { showDetails } from './view/call-details.js';
+import { greenRoom } from './view/green-room.js';
+import { HomeView } from './view/home.js';
+import { IncomingView } from './view/incoming.js';
+import { inviteToCall, newConversation } from './view/people.js';
+import { applyTheme, showDevices, showSettings } from './view/settings.js';
+import { askToSignIn } from './view/sign-in.js';
+import { Stage } from './view/stage.js';
+import { language, problemText, t } from './words.js';
+
+const CALL_ADDRESS = '#/call';
+
+class App {
+  /** @type {Stage|null} */ stage = null;
+
+  /** @param {Element} root @param {Api} api @param {User} me @param {string} deviceId */
+  constructor(root, api, me, deviceId) {
+    this.api = api;
+    this.me = me;
+    this.chats = new Chats(api, () => document.visibilityState === 'visible' && !(this.stage && !this.stage.element.hidden));
+    this.switchboard = new Switchboard(api, deviceId);
+    this.events = new Events({ origin: api.origin, token: () => api.token(), deviceId });
+    this.home = new HomeView(root, this.chats, this.switchboard, {
+      call: (conversation, type) => void this.call(conversation, type),
+      join: (conversation) => void this.join(conversation),
+      newConversation: () => void this.newConversation(),
+      settings: () => showSettings({ me, media: this.switchboard.newMedia(true), signOut: () => void this.signOut() }),
+    });
+    this.incoming = new IncomingView(this.switchboard, this.chats, {
+      accept: ({ call }, video) => void this.accept(call, video),
+      decline: ({ call }) => void this.switchboard.decline(call.call_id).catch((error) => toast(problemText(error), 'bad')),
+    });
+  }
+
+  async start() {
+    this.#listen();
+    const saved = savedCall();
+    if (saved) this.switchboard.restore(saved);
+    this.events.open();
+    this.#route();
+    await this.#load();
+  }
+
+  /** @param {Conversation} conversation @param {'audio'|'video'} type */
+  async call(conversation, type) {
+    const names = listOf(conversation.participants.filter((one) => one.user_id !== this.me.user_id).map((one) => one.display_name));
+    const title = t('call_to', { name: titleOf(conversation, this.me.user_id) });
+    const media = await this.#prepare(type === 'video', title, t('will_ring', { names }), t('go_call'));
+    if (media) await this.#enter(() => this.switchboard.start(conversation, type, media));
+  }
+
+  /** Join the call that runs in a conversation. @param {Conversation} conversation */
+  async join({ live_call: live }) {
+    if (!live) return;
+    const own = live.participants.find((one) => one.user_id === this.me.user_id);
+    const elsewhere = own?.state === 'joined' || own?.state === 'reconnecting';
+    const names = live.participants.filter((one) => one.state === 'joined' && one !== own).map((one) => one.display_name);
+    const people = elsewhere ? t('in_elsewhere') : t('who_is_in', { names: listOf(names) });
+    const media = await this.#prepare(live.call_type === 'video', t('join_call'), people, t(elsewhere ? 'go_move' : 'go_join'));
+    this.incoming.dismiss(live.call_id);
+    if (media) await this.#enter(() => this.switchboard.join(live.call_id, media, elsewhere ? 'move' : undefined));
+  }
+
+  /** @param {CallRecord} call @param {boolean} video */
+  async accept(call, video) {
+    this.incoming.dismiss(call.call_id);
+    const media = this.switchboard.newMedia(video);
+    void media.open();
+    await this.#enter(() => this.switchboard.join(call.call_id, media));
+  }
+
+  async newConversation() {
+    const conversation = await newConversation(this.api);
+    if (!conversation) return;
+    this.chats.conversationChanged(conversation.conversation_id, conversation);
+    location.hash = `#/c/${conversation.conversation_id}`;
+  }
+
+  async signOut() {
+    await this.switchboard.leave();
+    this.events.close();
+    await signOut(this.api);
+    location.replace(location.pathname);
+  }
+
+  #listen() {
+    window.addEventListener('hashchange', () => this.#route());
+    document.addEventListener('visibilitychange', () => this.chats.read());
+    this.api.addEventListener('signedout', () => toast(t('signed_out'), 'bad'));
+    this.switchboard.addEventListener('active', (event) => this.#began(/** @type {CustomEvent} */ (event).detail));
+    this.switchboard.addEventListener('finished', (event) => this.#finished(/** @type {CustomEvent} */ (event).detail));
+    this.events.addEventListener('state', () => this.home.tell(this.events.state === 'waiting' ? t('offline') : ''));
+    this.events.addEventListener('frame', (event) => this.#event(/** @type {CustomEvent} */ (event).detail));
+    setInterval(() => this.#showReturn(), 1_000);
+  }
+
+  /** @param {import('/sdk/shapes.js').Frame} frame of the events socket */
+  #event(frame) {
+    if (frame.type === 'welcome' && !frame.resumed) {
+      this.switchboard.forgetRinging();
+      void this.#load();
+    }
+    if (frame.type === 'message.created') {
+      this.chats.received(frame.message);
+      if (!this.chats.find(frame.message.conversation_id)) void this.#load();
+    }
+    if (frame.type === 'conversation.updated') this.chats.conversationChanged(frame.conversation_id, frame.conversation);
+    if (frame.call) this.chats.callChanged(frame.call);
+    this.switchboard.event(frame);
+  }
+
+  async #load() {
+    await this.chats.load().catch((error) => this.home.tell(problemText(error)));
+  }
+
+  /**
+   * The own devices, opened; through the green room unless it is to be skipped.
+   * @param {boolean} video @param {string} title @param {string} people @param {string} go
+   * @returns {Promise<LocalMedia|null>} null when the person changed their mind
+   */
+  async #prepare(video, title, people, go) {
+    const media = this.switchboard.newMedia(video);
+    if (preferences().skipGreenRoom) {
+      void media.open();
+      return media;
+    }
+    if (await greenRoom({ title, people, go, media })) return media;
+    media.close();
+    return null;
+  }
+
+  /** @param {() => Promise<void>} enter */
+  async #enter(enter) {
+    await enter().catch((error) => toast(problemText(error), 'bad'));
+  }
+
+  /** @param {Active} active */
+  #began({ call, media }) {
+    const conversation = this.chats.find(call.record.conversation_id);
+    const others = call.record.participants.filter((one) => one.user_id !== this.me.user_id).map((one) => one.display_name);
+    this.stage = new Stage({ call, media, startedAt: 0 }, conversation ? titleOf(conversation, this.me.user_id) : listOf(others), this.me, {
+      messages: () => { location.hash = `#/c/${call.record.conversation_id}`; },
+      devices: () => showDevices(media, () => call.dispatchEvent(new CustomEvent('change'))),
+      details: () => showDetails(call),
+      invite: () => this.#invite(call.record.conversation_id),
+    });
+    document.body.append(this.stage.element);
+    Object.assign(window, { secureconnect: { call } });
+    if (location.hash === CALL_ADDRESS) this.#route();
+    else location.hash = CALL_ADDRESS;
+  }
+
+  /** @param {{active: Active, reason: import('/sdk/call.js').OverReason}} detail */
+  #finished({ active, reason }) {
+    const { call } = active;
+    this.stage?.close();
+    this.stage = null;
+    play('end', preferences().speaker);
+    const id = call.record.conversation_id;
+    if (location.hash === CALL_ADDRESS) history.replaceState(null, '', `#/c/${id}`);
+    this.#route();
+    this.#showReturn();
+    if (reason === 'moved') return toast(t('call_moved'));
+    return showAfterCall(call, reason, { again: () => void this.#again(id, call.record) });
+  }
+
+  /** Call again, or back into the call when the others are still in it. @param {string} id @param {CallRecord} record */
+  async #again(id, record) {
+    const conversation = this.chats.find(id);
+    if (conversation?.live_call) await this.join(conversation);
+    else if (conversation) await this.call(conversation, record.call_type);
+  }
+
+  /** @param {string} id of the conversation */
+  #invite(id) {
+    const conversation = this.chats.find(id);
+    if (conversation && this.switchboard.active) inviteToCall(this.switchboard.active.call, conversation);
+  }
+
+  /** The address says what is on the screen: `#/call`, `#/c/<id>` or nothing. */
+  #route() {
+    const onStage = location.hash === CALL_ADDRESS && this.stage !== null;
+    if (this.stage) this.stage.element.hidden = !onStage;
+    document.body.classList.toggle('on-stage', onStage);
+    if (!onStage) void this.home.show(location.hash.match(/^#\/c\/([\w-]+)$/)?.[1] ?? null).catch((error) => this.home.tell(problemText(error)));
+    this.#showReturn();
+  }
+
+  #showReturn() {
+    const call = this.switchboard.active?.call;
+    const away = call && this.stage?.element.hidden;
+    const time = call?.record.answered_at ? duration(Date.now() - Date.parse(call.record.answered_at)) : '';
+    this.home.showReturn(away ? t('in_call_return', { time }) : '');
+  }
+}
+
+async function main() {
+  document.documentElement.lang = language();
+  applyTheme();
+  const root = /** @type {Element} */ (document.getElementById('app'));
+  const api = new Api();
+  const deviceId = await claimDevice();
+  const remembered = await signInSilently(api, () => { const line = root.querySelector('.splash p'); if (line) line.textContent = t('offline'); });
+  if (!remembered) saveCall(null);
+  const me = remembered ?? (await askToSignIn(root, api));
+  rememberUser(me.user_id);
+  await new App(root, api, me, deviceId).start();
+}
+
+void main();

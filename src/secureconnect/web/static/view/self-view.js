@@ -1,0 +1,70 @@
+/**
+ * The own picture in a call: small, mirrored, in a corner of one's choosing.
+ *
+ * Called by stage.js.
+ *
+ * @import {LocalMedia} from '/sdk/media.js'
+ */
+import { icon } from '../icons.js';
+import { t } from '../words.js';
+import { avatar, h, showTrack } from './element.js';
+
+/** Moves on the four corners: where an arrow key leads. @type {Record<string, [string, string]>} */
+const ARROWS = { ArrowLeft: ['right', 'left'], ArrowRight: ['left', 'right'], ArrowUp: ['bottom', 'top'], ArrowDown: ['top', 'bottom'] };
+
+export class SelfView {
+  /** @param {LocalMedia} media @param {{user_id: string, display_name: string}} me */
+  constructor(media, me) {
+    this.media = media;
+    this.video = h('video', { autoplay: true, playsInline: true, muted: true, class: 'mirrored' });
+    this.mark = h('span', { class: 'tile-mark', hidden: true }, icon('microphone-off'));
+    this.hand = h('span', { class: 'tile-hand', hidden: true }, icon('hand'));
+    this.element = h('div', { class: 'self-view', test: 'self-view', tabIndex: 0, role: 'group', 'aria-label': t('own_picture_move'), 'data-corner': 'bottom right' },
+      this.video, avatar(me.display_name, me.user_id), this.hand, h('footer', { class: 'tile-foot' }, this.mark, h('span', { class: 'tile-name' }, t('you'))));
+    this.element.addEventListener('pointerdown', (event) => this.#drag(event));
+    this.element.addEventListener('keydown', (event) => this.#key(event));
+    this.update(false);
+  }
+
+  /** @param {boolean} handRaised */
+  update(handRaised) {
+    const { tracks, audioMuted } = this.media;
+    showTrack(this.video, tracks.camera);
+    this.element.classList.toggle('has-picture', tracks.camera !== null);
+    this.mark.hidden = !audioMuted;
+    this.hand.hidden = !handRaised;
+  }
+
+  /** @param {boolean} speaking */
+  hear(speaking) {
+    this.element.classList.toggle('speaking', speaking);
+  }
+
+  /** @param {PointerEvent} start */
+  #drag(start) {
+    const { element } = this;
+    element.setPointerCapture(start.pointerId);
+    const move = (/** @type {PointerEvent} */ event) => {
+      element.classList.add('dragging');
+      element.style.translate = `${event.clientX - start.clientX}px ${event.clientY - start.clientY}px`;
+    };
+    const end = (/** @type {PointerEvent} */ event) => {
+      element.removeEventListener('pointermove', move);
+      element.style.translate = '';
+      if (!element.classList.contains('dragging')) return;
+      element.classList.remove('dragging');
+      const vertical = event.clientY < innerHeight / 2 ? 'top' : 'bottom';
+      element.dataset.corner = `${vertical} ${event.clientX < innerWidth / 2 ? 'left' : 'right'}`;
+    };
+    element.addEventListener('pointermove', move);
+    element.addEventListener('pointerup', end, { once: true });
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    const arrow = ARROWS[event.key];
+    if (!arrow) return;
+    event.preventDefault();
+    this.element.dataset.corner = (this.element.dataset.corner ?? '').replace(arrow[0], arrow[1]);
+  }
+}
