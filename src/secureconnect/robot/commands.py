@@ -9,8 +9,7 @@ from uuid import UUID, uuid4
 
 from av import FFmpegError
 from rich.console import Console
-from rich.panel import Panel
-from rich.table import Table
+from rich.text import Text
 
 from secureconnect.clock import SystemClock
 from secureconnect.ids import ConversationId, DeviceId
@@ -31,7 +30,7 @@ async def run_demo_people(base_url: str, data_dir: Path, console: Console) -> No
     async with http_client() as http:
         clock = SystemClock()
         demo = await seed(base_url, data_dir, http, clock)
-        console.print(_invitation(demo))
+        console.print(_invitation(demo), soft_wrap=True)
         if not has_media_address():
             console.print(f"[yellow]Echo will answer, but will be neither heard nor seen.[/] {NO_ADDRESS}")
         await Echo(demo.echo.client, demo.echo.person.display_name, clock=clock, random=random.random).run()
@@ -76,9 +75,10 @@ async def run_call(
     return 0 if heard else 1
 
 
-def _invitation(demo: Demo) -> Panel:
-    links = Table.grid(padding=(0, 2))
+def _invitation(demo: Demo) -> Text:
+    """Who there is and how to be them; links stand alone at the end of a line, so that they can be copied whole."""
+    lines = Text("\nOpen each in a browser:\n\n")
     for guest in (demo.ada, demo.linus):
-        links.add_row(f"[bold]{guest.person.display_name}[/]", f"[link={guest.link}]{guest.link}[/link]")
-    links.add_row("[bold]Echo[/]", "answers every call: let either of them ring it, and hear yourself")
-    return Panel(links, title="Open each in a browser", title_align="left", expand=False)
+        lines.append(f"  {guest.person.display_name:<6}", style="bold").append(f"{guest.link}\n", style=f"link {guest.link}")
+    lines.append("  Echo  ", style="bold").append("answers every call: ring it and hear yourself\n")
+    return lines

@@ -20,7 +20,7 @@ from secureconnect.robot.report import Line, Reporter, table
 from secureconnect.robot.sockets import EventsSocket
 from secureconnect.robot.wire import Call, CallEvent
 
-LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.1
 CALLER_HERTZ, CALLEE_HERTZ = 440.0, 660.0
 """A fifth apart: two beeps that an ear tells apart."""
 SETTLE_SECONDS = 10.0
@@ -112,7 +112,7 @@ class Rehearsal:
         told = "\n".join(f"[dim]{1000 * seconds:8.0f} ms[/]  {what}" for what, seconds in steps)
         since = self._judge.good_since
         good = 0.0 if since is None else min(GOOD_SECONDS, self._clock.monotonic() - since)
-        progress = f"\nBoth hear and see each other: {good:.0f} of {GOOD_SECONDS:.0f} s"
+        progress = f"\nBoth hear and see each other: {good:.0f} of {GOOD_SECONDS:.0f} s\n"
         return Group(table("Two robots in a call", self._lines), Text.from_markup(told), Text(progress))
 
 

@@ -1,4 +1,4 @@
-"""When a call counts as good: everybody sees and hears everybody for long enough. Pure; `headless` asks four times a second."""
+"""When a call counts as good: everybody sees and hears everybody for long enough. Pure; `headless` asks ten times a second."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -23,6 +23,8 @@ from secureconnect.robot.wire import Call, User
 
 LOOK_SECONDS = 0.5
 PATTERN_HERTZ = 550.0
+CLOSE_SECONDS = 5.0
+"""How long a session may take to end after it has left."""
 
 
 class Visit:
@@ -47,15 +49,9 @@ class Visit:
         session = CallSession(self._client, call.call_id, self._source(me, call, playing), clock=self._clock, random=random.random)
         taking_part = asyncio.create_task(session.run())
         try:
-            if playing is not None:
-                await playing.start()
             await self._watch(session, taking_part, playing, seconds, console)
         finally:
-            with contextlib.suppress(ClientError):
-                if not taking_part.done():
-                    await session.leave()
-            taking_part.cancel()
-            await asyncio.wait([taking_part])
+            await _leave(session, taking_part)
             if playing is not None:
                 await playing.close()
         if not taking_part.cancelled():
@@ -97,6 +93,8 @@ class Visit:
         with Live(console=console, refresh_per_second=2, get_renderable=self._show, transient=True):
             while not taking_part.done():
                 await self._look(session)
+                if playing is not None and any(line.state == "connected" for line in self._lines.values()):
+                    await playing.start()
                 if playing is not None and playing.ended.is_set():
                     return
                 if ends_at is not None and self._clock.monotonic() >= ends_at:
@@ -118,3 +116,14 @@ class Visit:
 
     def _show(self) -> Table:
         return table(self._title, list(self._lines.values()))
+
+
+async def _leave(session: CallSession, taking_part: asyncio.Task[None]) -> None:
+    """Say goodbye if the call still goes on, and let the session close what it opened before the event loop may end."""
+    if not taking_part.done():
+        with contextlib.suppress(ClientError):
+            await session.leave()
+        _, pending = await asyncio.wait([taking_part], timeout=CLOSE_SECONDS)
+        if pending:
+            taking_part.cancel()
+            await asyncio.wait([taking_part])

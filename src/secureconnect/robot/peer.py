@@ -266,10 +266,10 @@ class Peer:
         task.add_done_callback(self._tasks.discard)
 
     async def _drop(self) -> None:
+        self._connection.remove_all_listeners()  # First, or an event in between would start one more task.
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._connection.remove_all_listeners()
         # Whoever is cancelled here leaves the closing to itself: aiortc cannot close what was half closed.
         await asyncio.shield(self._connection.close())
         self._outgoing.stop()

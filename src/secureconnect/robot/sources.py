@@ -59,7 +59,7 @@ def echo(name: str, clock: Clock, *, video: bool = True) -> Source:
 
 
 class File:
-    """A media file played once, to everybody at the same time, from `start` on. `ended` is set when it is over.
+    """A media file played once, to everybody at the same time, from the first `start` on. `ended` is set when it is over.
 
     Raises av.FFmpegError when the file is missing or cannot be played.
     """
