@@ -28,7 +28,7 @@ from secureconnect.store import Database
 from secureconnect.store import accounts as store
 from secureconnect.store.accounts import Account, Identity, RefreshToken, User
 from secureconnect.store.idempotency import Idempotency, find_or_claim
-from secureconnect.store.text import require_storable
+from secureconnect.store.unicode import require_storable
 
 EMAIL_CHARS = 320
 PASSWORD_CHARS = (8, 256)
@@ -203,9 +203,7 @@ class AccountService:
             raise Unauthenticated("This account is no longer there.")
         return user
 
-    async def search(
-        self, asking: UserId, words: str, *, limit: int, after: UUID | None = None
-    ) -> tuple[list[User], UUID | None]:
+    async def search(self, asking: UserId, words: str, *, limit: int, after: UUID | None = None) -> tuple[list[User], UUID | None]:
         """People of whose name a word, or whose email, begins with `words`, never the one asking.
 
         Returns up to `limit` of them and the id to go on after, None at the end.

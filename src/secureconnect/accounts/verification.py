@@ -21,7 +21,7 @@ from secureconnect.accounts.credentials import OWN_ALGORITHM
 from secureconnect.accounts.jwks import KeyRing
 from secureconnect.clock import Clock
 from secureconnect.errors import TokenExpired, Unauthenticated
-from secureconnect.store.text import is_storable
+from secureconnect.store.unicode import is_storable
 
 OUTSIDE_ALGORITHMS = ("RS256", "ES256", "EdDSA", "Ed25519")
 """All asymmetric: a provider's public key can never be mistaken for a shared secret. Ed25519 is RFC 9864's name for EdDSA."""

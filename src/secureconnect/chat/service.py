@@ -20,7 +20,7 @@ from secureconnect.store import accounts as user_store
 from secureconnect.store import chat as store
 from secureconnect.store.chat import Member, Message, Role, StoredConversation
 from secureconnect.store.idempotency import Idempotency, find_or_claim
-from secureconnect.store.text import require_storable
+from secureconnect.store.unicode import require_storable
 
 MAX_MEMBERS = 256
 """Every message is published once to each; larger rooms would want another design."""

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.ids import UserId
 from secureconnect.store.tables import refresh_tokens, users
-from secureconnect.store.text import fold
+from secureconnect.store.unicode import fold
 
 
 class User(Struct, frozen=True):

@@ -63,7 +63,7 @@ users = Table(
     # Users of an outside identity provider are found by who vouches for them and under what name.
     Column("issuer", String(255)),
     Column("subject", String(255)),
-    # The words people search by, folded by us because databases do not agree on case outside ASCII; see store.text.
+    # The words people search by, folded by us because databases do not agree on case outside ASCII; see store.unicode.
     Column("search_text", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("issuer", "subject"),

@@ -1,0 +1,447 @@
+"""What every database promises: the schema is that of the tables, transactions behave as if they came one after another, and the
+services keep their word when many come at once. On SQLite and on a real PostgreSQL; CockroachDB's dialect must at least agree.
+"""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import anyio
+import argon2
+import httpx2
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from joserfc import jwt
+from joserfc.jwk import OctKey
+from msgspec import Struct
+from sqlalchemy import ClauseElement, Connection, event, func, insert, inspect, select, text
+from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy_cockroachdb.asyncpg import CockroachDBDialect_asyncpg  # type: ignore[import-untyped]
+
+from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer
+from secureconnect.accounts.service import AccountService
+from secureconnect.accounts.verification import TokenVerifier
+from secureconnect.bus.memory import MemoryBus
+from secureconnect.chat.service import ChatService
+from secureconnect.errors import ServiceError, Unavailable
+from secureconnect.ids import ConversationId, IdFactory, NodeId, UserId
+from secureconnect.store import Database, open_database
+from secureconnect.store import calls as call_store
+from secureconnect.store.idempotency import Idempotency
+from secureconnect.store.schema import current_revision, migrate, wanted_revision
+from secureconnect.store.tables import conversations, metadata, nodes, users
+from tests.fakes.clock import START, ManualClock
+from tests.fakes.postgres import running_postgres
+
+pytestmark = pytest.mark.anyio
+SECRET = "a secret of the tests, longer than thirty-two characters"
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with running_postgres() as url:
+        yield url
+
+
+@asynccontextmanager
+async def empty_postgres_database(server: str) -> AsyncIterator[str]:
+    """The URL of a database of its own on the server."""
+    name = f"t{uuid4().hex}"
+    admin = open_database(server)
+
+    def create(connection: Connection) -> None:
+        connection.execution_options(isolation_level="AUTOCOMMIT").execute(text(f"CREATE DATABASE {name}"))
+
+    await admin.run_sync(create)
+    await admin.close()
+    yield server.rpartition("/")[0] + f"/{name}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path / 'contract.sqlite3'}"
+    else:
+        async with empty_postgres_database(request.getfixturevalue("postgres")) as url:
+            yield url
+
+
+@pytest.fixture
+async def empty(url: str) -> AsyncIterator[Database]:
+    """A database without a schema."""
+    database = open_database(url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def database(empty: Database) -> Database:
+    """A database of today's schema."""
+    await migrate(empty)
+    return empty
+
+
+@pytest.fixture
+async def postgresql(postgres: str) -> AsyncIterator[Database]:
+    """The same, for what only several writers at once can show."""
+    async with empty_postgres_database(postgres) as url:
+        database = open_database(url)
+        await migrate(database)
+        yield database
+        await database.close()
+
+
+class TestSchema:
+    async def test_migrating_twice_changes_nothing(self, empty: Database) -> None:
+        assert await current_revision(empty) is None
+        assert await migrate(empty) == wanted_revision()
+        tables = await empty.run_sync(lambda connection: sorted(inspect(connection).get_table_names()))
+        assert await migrate(empty) == wanted_revision()
+        assert await current_revision(empty) == wanted_revision()
+        assert await empty.run_sync(lambda connection: sorted(inspect(connection).get_table_names())) == tables
+
+    async def test_migrations_and_tables_say_the_same(self, database: Database) -> None:
+        def differences(connection: Connection) -> list[Any]:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            return list(compare_metadata(context, metadata))
+
+        assert await database.run_sync(differences) == []
+
+    async def test_a_reference_must_lead_somewhere(self, database: Database) -> None:
+        async def dangle(connection: AsyncConnection) -> None:
+            row = {"conversation_id": uuid4(), "created_by": uuid4(), "created_at": START, "last_activity_id": uuid4()}
+            await connection.execute(insert(conversations).values(row))
+
+        with pytest.raises(IntegrityError):
+            await database.transact(dangle)
+
+
+class TestValues:
+    async def test_a_time_comes_back_as_the_same_moment_in_utc(self, database: Database) -> None:
+        moment = datetime(2026, 3, 29, 1, 59, 59, 123456, tzinfo=timezone(timedelta(hours=5, minutes=45)))
+        node_id = NodeId(uuid4())
+        await database.transact(lambda connection: call_store.renew_lease(connection, node_id, moment))
+        kept = await database.read(lambda connection: _scalar(connection, select(nodes.c.lease_until)))
+        assert kept == moment
+        assert kept.tzinfo is UTC
+
+    async def test_a_time_without_a_zone_is_refused(self, database: Database) -> None:
+        naive = datetime(2026, 1, 1)  # noqa: DTZ001  (the point)
+        with pytest.raises(StatementError, match="without a zone"):
+            await database.transact(lambda connection: call_store.renew_lease(connection, NodeId(uuid4()), naive))
+
+    async def test_ids_sort_as_time_does(self, database: Database) -> None:
+        clock = ManualClock()
+        ids = IdFactory(clock.now_ms, os.urandom)
+        made: list[UUID] = []
+        for _ in range(20):
+            clock.advance(0.001)
+            made.append(ids.new())
+
+        async def keep(connection: AsyncConnection) -> None:
+            rows = [{"node_id": node_id, "lease_until": START} for node_id in reversed(made)]
+            await connection.execute(insert(nodes), rows)
+
+        await database.transact(keep)
+        ordered = await database.read(lambda connection: _column(connection, select(nodes.c.node_id).order_by(nodes.c.node_id)))
+        assert ordered == made
+
+
+class TestTransactions:
+    async def test_what_raises_leaves_nothing_behind(self, database: Database) -> None:
+        async def fail(connection: AsyncConnection) -> None:
+            await connection.execute(insert(nodes).values(node_id=uuid4(), lease_until=START))
+            raise Unavailable("on purpose")
+
+        with pytest.raises(Unavailable, match="on purpose"):
+            await database.transact(fail)
+        assert await database.read(lambda connection: _scalar(connection, select(func.count()).select_from(nodes))) == 0
+
+    async def test_many_at_once_come_out_as_if_one_by_one(self, database: Database) -> None:
+        """Each adds a second to what it reads: with any weaker isolation some would be lost."""
+        node_id = NodeId(uuid4())
+        await database.transact(lambda connection: call_store.renew_lease(connection, node_id, START))
+
+        async def add_a_second(connection: AsyncConnection) -> None:
+            lease: datetime = await _scalar(connection, select(nodes.c.lease_until))
+            await call_store.renew_lease(connection, node_id, lease + timedelta(seconds=1))
+
+        async with anyio.create_task_group() as group:
+            for _ in range(6):
+                group.start_soon(database.transact, add_a_second)
+        assert await database.read(lambda connection: _scalar(connection, select(nodes.c.lease_until))) == START + timedelta(
+            seconds=6
+        )
+
+    async def test_reading_does_not_wait_for_a_writer(self, database: Database) -> None:
+        async def read_meanwhile(connection: AsyncConnection) -> int:
+            await connection.execute(insert(nodes).values(node_id=uuid4(), lease_until=START))
+            with anyio.fail_after(5):
+                return await database.read(lambda other: _scalar(other, select(func.count()).select_from(nodes)))
+
+        assert await database.transact(read_meanwhile) == 0
+
+    async def test_losing_a_race_runs_the_whole_transaction_again(self, postgresql: Database) -> None:
+        """Write skew (Berenson et al. 1995): both look, both see nothing, both write. PostgreSQL answers one of them with 40001."""
+        attempts, both_have_looked = 0, anyio.Event()
+
+        async def add_if_none(connection: AsyncConnection) -> bool:
+            nonlocal attempts
+            attempts += 1
+            count = await _scalar(connection, select(func.count()).select_from(nodes))
+            if attempts == 2:
+                both_have_looked.set()
+            await both_have_looked.wait()
+            if count:
+                return False
+            await connection.execute(insert(nodes).values(node_id=uuid4(), lease_until=START))
+            return True
+
+        outcomes: list[bool] = []
+
+        async def run() -> None:
+            outcomes.append(await postgresql.transact(add_if_none))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(run)
+            group.start_soon(run)
+        assert sorted(outcomes) == [False, True]
+        assert attempts == 3
+
+    @pytest.mark.parametrize("code", ["40001", "40P01"])
+    async def test_a_database_that_keeps_refusing_is_unavailable(self, postgresql: Database, code: str) -> None:
+        attempts = 0
+
+        async def refuse(connection: AsyncConnection) -> None:
+            nonlocal attempts
+            attempts += 1
+            await connection.execute(text(f"DO $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '{code}'; END $$"))
+
+        with pytest.raises(Unavailable):
+            await postgresql.transact(refuse)
+        assert attempts > 2
+        with pytest.raises(Unavailable):
+            await postgresql.read(refuse)
+
+    async def test_a_database_that_is_not_there_is_unavailable(self) -> None:
+        database = open_database("postgresql+asyncpg://nobody@127.0.0.1:1/nothing")
+        try:
+            with pytest.raises(Unavailable):
+                await database.ping()
+            with pytest.raises(Unavailable):
+                await database.transact(lambda connection: _scalar(connection, text("SELECT 1")))
+        finally:
+            await database.close()
+
+    async def test_a_server_that_was_restarted_is_found_again(self, postgresql: Database, postgres: str) -> None:
+        """Every pooled connection is cut; the next use of the pool must not notice."""
+        await postgresql.ping()
+        admin = open_database(postgres)
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname LIKE 't%'"
+        await admin.transact(lambda connection: _column(connection, text(cut)))
+        await admin.close()
+        await postgresql.ping()
+
+
+class Node:
+    """The services of one node; several on one database are a cluster."""
+
+    def __init__(self, database: Database, clock: ManualClock) -> None:
+        self.database = database
+        self.ids = IdFactory(clock.now_ms, os.urandom)
+        self.http = httpx2.AsyncClient()
+        self.accounts = AccountService(
+            database=database,
+            ids=self.ids,
+            clock=clock,
+            passwords=PasswordHasher(argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)),
+            issuer=TokenIssuer(secret=SECRET, issuer="us", audience="us", lifetime=timedelta(minutes=15)),
+            verifier=TokenVerifier(secret=SECRET, issuer="us", audience="us", outside={}, http=self.http, clock=clock),
+            refresh_lifetime=timedelta(days=30),
+        )
+        self.chat = ChatService(
+            database=database, bus=MemoryBus(clock), ids=self.ids, clock=clock, on_member_removed=self._on_member_removed
+        )
+
+    async def _on_member_removed(self, conversation_id: ConversationId, user_id: UserId) -> None:
+        return
+
+    async def register(self, name: str, key: str | None = None) -> UserId:
+        signed_in = await self.accounts.register(
+            email=f"{name}@example.com", password="long enough", display_name=name.title(), idempotency_key=key
+        )
+        return signed_in.user.user_id
+
+
+@pytest.fixture
+async def cluster(url: str, database: Database) -> AsyncIterator[list[Node]]:
+    """Three nodes: of their own pools on PostgreSQL, of three processes' connections on an SQLite file."""
+    clock = ManualClock()
+    others = [open_database(url) for _ in range(2)]
+    yield [Node(one, clock) for one in (database, *others)]
+    for other in others:
+        await other.close()
+
+
+class Body(Struct):
+    """Stands for a request's body."""
+
+
+class TestServicesUnderRaces:
+    """The same promises as in the unit tests, kept between nodes that know of each other only through the database."""
+
+    async def test_one_email_is_one_account(self, cluster: list[Node]) -> None:
+        outcomes = await on_each(cluster, lambda node: node.register("ada"))
+        assert sorted(map(kind, outcomes)) == ["EmailTaken", "EmailTaken", "UUID"]
+
+    async def test_one_key_is_one_account(self, cluster: list[Node]) -> None:
+        outcomes = await on_each(cluster, lambda node: node.register("ada", "k-1"))
+        assert len(set(outcomes)) == 1
+        assert kind(outcomes[0]) == "UUID"
+
+    async def test_of_racing_refreshes_exactly_one_wins(self, cluster: list[Node]) -> None:
+        await cluster[0].register("ada")
+        signed_in = await cluster[0].accounts.login(email="ada@example.com", password="long enough")
+        token = signed_in.refresh_token or ""
+        outcomes = await on_each(cluster, lambda node: node.accounts.refresh(token))
+        assert sorted(map(kind, outcomes)) == ["RefreshReused", "RefreshReused", "SignIn"]
+
+    @pytest.mark.parametrize("subject", [str(UUID(int=77)), "employee 7"])
+    async def test_a_first_sight_makes_one_user(self, cluster: list[Node], subject: str) -> None:
+        claims = {"iss": "us", "aud": "us", "sub": subject, "exp": 4_000_000_000}
+        token = jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(SECRET), algorithms=["HS256"])
+        outcomes = await on_each(cluster, lambda node: node.accounts.authenticate(token))
+        assert len(set(outcomes)) == 1
+        count = select(func.count()).select_from(users)
+        assert await cluster[0].database.read(lambda connection: _scalar(connection, count)) == 1
+
+    async def test_a_conversation_written_to_by_many_keeps_every_message_in_one_order(self, cluster: list[Node]) -> None:
+        node = cluster[0]
+        ada, grace = await node.register("ada"), await node.register("grace")
+        made = await node.chat.create(ada, [grace])
+        numbers = iter(range(6))
+        outcomes = await on_each(cluster * 2, lambda node: node.chat.send(ada, made.conversation_id, str(next(numbers))))
+        assert {kind(outcome) for outcome in outcomes} == {"Message"}
+        messages, _ = await node.chat.timeline(grace, made.conversation_id, limit=100, after=None)
+        assert sorted(message.content for message in messages) == [str(number) for number in range(6)]
+        assert (await node.chat.get(grace, made.conversation_id)).unread_count == 6
+
+    async def test_one_key_is_one_message(self, cluster: list[Node]) -> None:
+        node = cluster[0]
+        ada, grace = await node.register("ada"), await node.register("grace")
+        made = await node.chat.create(ada, [grace])
+        promise = Idempotency.of(ada, "message", "k-1", Body())
+        outcomes = await on_each(cluster, lambda node: node.chat.send(ada, made.conversation_id, "once", promise))
+        assert len(set(outcomes)) == 1
+        assert kind(outcomes[0]) == "Message"
+
+    async def test_of_two_owners_leaving_at_once_somebody_inherits(self, cluster: list[Node]) -> None:
+        node = cluster[0]
+        ada, grace, hedy = [await node.register(name) for name in ("ada", "grace", "hedy")]
+        made = await node.chat.create(ada, [grace, hedy])
+        leaving = iter([ada, grace])
+
+        async def leave(node: Node) -> None:
+            user_id = next(leaving)
+            await node.chat.remove(user_id, made.conversation_id, user_id)
+
+        await on_each(cluster[:2], leave)
+        [left] = (await node.chat.get(hedy, made.conversation_id)).participants
+        assert (left.user_id, left.role) == (hedy, "owner")
+
+    async def test_text_of_every_script_is_found_and_comes_back(self, cluster: list[Node]) -> None:
+        node = cluster[0]
+        me = await node.register("me")
+        name = "Łukasz Groß 👩‍🚀 ユキ"
+        await node.accounts.register(email="l@example.org", password="long enough", display_name=name)
+        for words in ("ŁUK", "gross", "ﾕｷ", "l@ex"):
+            found, _ = await node.accounts.search(me, words, limit=10)
+            assert [user.display_name for user in found] == [name], words
+
+
+class TestCockroach:
+    """No CockroachDB runs here; that its dialect takes our schema and every statement the services make is what can be said."""
+
+    DIALECT = CockroachDBDialect_asyncpg()
+
+    def test_the_schema_compiles(self) -> None:
+        for table in metadata.sorted_tables:
+            assert f"CREATE TABLE {table.name}" in str(CreateTable(table).compile(dialect=self.DIALECT))
+            for index in table.indexes:
+                assert "INDEX" in str(CreateIndex(index).compile(dialect=self.DIALECT))
+
+    async def test_every_statement_of_the_services_compiles(self, tmp_path: Path) -> None:
+        database = open_database(f"sqlite+aiosqlite:///{tmp_path / 'statements.sqlite3'}")
+        await migrate(database)
+        statements: list[ClauseElement] = []
+
+        def collect(_connection: object, statement: ClauseElement, *_: object) -> None:
+            statements.append(statement)
+
+        event.listen(database._engine.sync_engine, "before_execute", collect)
+        try:
+            await _a_day_of_use(Node(database, ManualClock()))
+        finally:
+            await database.close()
+        compiled = {str(statement.compile(dialect=self.DIALECT)) for statement in statements}
+        assert len(compiled) > 30
+        for table in ("users", "refresh_tokens", "conversations", "conversation_members", "messages", "idempotency_keys"):
+            assert any(table in sql for sql in compiled)
+
+
+async def _a_day_of_use(node: Node) -> None:
+    """Every function of the account and chat services, at least once."""
+    ada, grace, hedy = [await node.register(name, name) for name in ("ada", "grace", "hedy")]
+    signed_in = await node.accounts.login(email="ada@example.com", password="long enough")
+    signed_in = await node.accounts.refresh(signed_in.refresh_token or "")
+    await node.accounts.logout(signed_in.refresh_token or "")
+    await node.accounts.authenticate(await node.accounts.mint(ada))
+    await node.accounts.mint("ada@example.com")
+    found, after = await node.accounts.search(ada, "", limit=1)
+    await node.accounts.search(ada, "g%", limit=1, after=after)
+    made = await node.chat.create(ada, [grace], "Engines", Idempotency.of(ada, "conversation", "k", Body()))
+    conversation_id = made.conversation_id
+    message = await node.chat.send(ada, conversation_id, "hello", Idempotency.of(ada, "message", "k", Body()))
+    await node.chat.mark_read(grace, conversation_id, message.message_id)
+    await node.chat.timeline(grace, conversation_id, limit=1, after=message.message_id)
+    await node.chat.conversations(grace, limit=1, after=message.message_id)
+    await node.chat.rename(grace, conversation_id, None)
+    await node.chat.add(ada, conversation_id, [hedy])
+    await node.chat.remove(ada, conversation_id, ada)
+    await node.chat.delete(grace, conversation_id)
+    assert found
+
+
+async def on_each(cluster: list[Node], call: Callable[[Node], Awaitable[Any]]) -> list[Any]:
+    """Call all nodes at the same time; what each returned or was refused with."""
+    outcomes: list[Any] = []
+
+    async def run(node: Node) -> None:
+        try:
+            outcomes.append(await call(node))
+        except ServiceError as refusal:
+            outcomes.append(refusal)
+
+    async with anyio.create_task_group() as group:
+        for node in cluster:
+            group.start_soon(run, node)
+    return outcomes
+
+
+def kind(outcome: object) -> str:
+    return type(outcome).__name__
+
+
+async def _scalar(connection: AsyncConnection, query: Any) -> Any:
+    return (await connection.execute(query)).scalar_one()
+
+
+async def _column(connection: AsyncConnection, query: Any) -> list[Any]:
+    return list((await connection.execute(query)).scalars())
