@@ -4,6 +4,7 @@ Pure. `signaling.handlers` decodes with it, services encode with it, the robot a
 through unparsed: an SDP is 4 KB of escaped text, and taking it apart to put it together again would double the cost of a relay.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
@@ -41,6 +42,11 @@ class ClientMessage(Struct):
         return None
 
 
+def _starts_with(raw: Raw, any_of: bytes) -> bool:
+    """JSON's first byte tells the kind of value."""
+    return memoryview(raw)[0] in any_of
+
+
 class Offer(ClientMessage, tag="offer", kw_only=True):
     """An SDP offer (RFC 8829). `connection_id` names the sender's RTCPeerConnection."""
 
@@ -48,7 +54,7 @@ class Offer(ClientMessage, tag="offer", kw_only=True):
     connection_id: Text64 | UnsetType = UNSET
 
     def fault(self) -> str | None:
-        return None if bytes(self.sdp[:1]) == b'"' else "sdp: expected a string"
+        return None if _starts_with(self.sdp, b'"') else "sdp: expected a string"
 
 
 class Answer(Offer, tag="answer", kw_only=True):
@@ -62,7 +68,7 @@ class IceCandidate(ClientMessage, tag="ice_candidate", kw_only=True):
     connection_id: Text64 | UnsetType = UNSET
 
     def fault(self) -> str | None:
-        return None if bytes(self.candidate[:1]) in (b"{", b"n") else "candidate: expected an object or null"
+        return None if _starts_with(self.candidate, b"{n") else "candidate: expected an object or null"
 
 
 class MuteAudio(ClientMessage, tag="mute_audio", kw_only=True):
@@ -91,7 +97,7 @@ class Quality(ClientMessage, tag="quality"):
     report: Raw = Raw(b"{}")
 
     def fault(self) -> str | None:
-        return None if bytes(self.report[:1]) == b"{" else "report: expected an object"
+        return None if _starts_with(self.report, b"{") else "report: expected an object"
 
 
 class LeaveMessage(ClientMessage, tag="leave"):
@@ -104,7 +110,7 @@ AnyClientMessage = (
     Offer | Answer | IceCandidate | MuteAudio | MuteVideo | ScreenShare | RaiseHand | Reaction | Quality | LeaveMessage
 )
 KeptMessage = MuteAudio | MuteVideo | ScreenShare | RaiseHand
-decode = msgspec.json.Decoder(AnyClientMessage).decode
+decode: Callable[[bytes], ClientMessage] = msgspec.json.Decoder(AnyClientMessage).decode
 
 
 class MediaState(Struct, frozen=True, omit_defaults=False):

@@ -1,0 +1,146 @@
+"""A call as this node sees it: its sessions here, and what must be known of it to address them.
+
+Fed by the bus through `signaling.hub`; `signaling.handlers` publishes for its seats. Half of the relay is here: plain calls only.
+"""
+
+import msgspec
+
+from secureconnect.bus import Backlog, Entry
+from secureconnect.calls.call import Call, Session
+from secureconnect.ids import CallId, UserId
+from secureconnect.signaling.hub import Channel
+from secureconnect.signaling.protocol import Ack, CallFrame, CallView, LeaveFrame, MediaState, encode, view_of, with_seq
+from secureconnect.signaling.session import TokenBucket, is_for, message_bucket, missed, strike_bucket
+
+_CALL = b'{"type":"call",'
+_LEAVE = b'{"type":"leave",'
+_call_frame = msgspec.json.Decoder(CallFrame)
+_leave_frame = msgspec.json.Decoder(LeaveFrame)
+_media = msgspec.json.Decoder(MediaState)
+
+CLOSE_OK = 1000
+
+
+class Seat:
+    """One session at this node. Until it is seated, what it must hear waits in `waiting`."""
+
+    __slots__ = (
+        "call_id",
+        "channel",
+        "envelope",
+        "gone",
+        "leave_ref",
+        "media",
+        "messages",
+        "session",
+        "session_id",
+        "strikes",
+        "topic",
+        "user_id",
+        "user_key",
+        "waiting",
+    )
+
+    def __init__(self, topic: str, call_id: CallId, user_id: UserId, session: Session, now: float) -> None:
+        self.topic = topic
+        self.call_id = call_id
+        self.user_id = user_id
+        self.user_key = str(user_id)
+        self.session = session
+        self.session_id = str(session.session_id)
+        self.channel: Channel | None = None
+        self.waiting: list[Entry] | None = []
+        self.gone = False
+        self.leave_ref: str | None = None
+        self.media = MediaState()
+        self.messages: TokenBucket = message_bucket(now)
+        self.strikes: TokenBucket = strike_bucket(now)
+        # What the server adds to everything this session sends, ready to be joined; the time of day follows.
+        self.envelope = f',"sender_id":"{user_id}","session_id":"{session.session_id}","call_id":"{call_id}","timestamp":"'.encode()
+
+    def hear(self, entry: Entry) -> None:
+        if self.waiting is not None:
+            self.waiting.append(entry)
+        elif self.channel is not None:
+            self.channel.send(with_seq(entry.seq, entry.body))
+
+
+class CallRoom:
+    """The sessions of one call at this node."""
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        self.seats: dict[str, Seat] = {}
+        self.call: CallView | None = None
+        self._reachable: frozenset[str] = frozenset()
+
+    def learn(self, call: Call | CallView) -> CallView:
+        """Keep the newest view of the call; returns it."""
+        view = view_of(call) if isinstance(call, Call) else call
+        if self.call is None or view.version >= self.call.version:
+            self.call = view
+            inside = [one for one in view.participants if one.sessions]
+            self._reachable = frozenset(
+                [str(one.user_id) for one in inside] + [str(session.session_id) for one in inside for session in one.sessions]
+            )
+        return self.call
+
+    def is_reachable(self, target: str) -> bool:
+        """Whether a session or user of that id is in the call, connected or about to come back."""
+        return target in self._reachable
+
+    def take(self, seat: Seat) -> None:
+        """A session gets its seat; the socket that held it before, if any, is told that it moved on."""
+        earlier = self.seats.get(seat.session_id)
+        self.seats[seat.session_id] = seat
+        if earlier is not None and earlier.channel is not None:
+            earlier.gone = True
+            earlier.channel.close(CLOSE_OK, "this session continues on another socket")
+
+    def release(self, seat: Seat) -> None:
+        """The seat's socket is gone; another may have taken the seat already."""
+        if self.seats.get(seat.session_id) is seat:
+            del self.seats[seat.session_id]
+
+    def restore(self, seat: Seat, backlog: Backlog) -> None:
+        """What the session said of itself before, so that its next word adds to it."""
+        kept = backlog.retained.get(seat.session_id)
+        if kept is not None:
+            seat.media = _media.decode(kept)
+
+    def seat_down(self, seat: Seat, channel: Channel, welcome: bytes, head: int, backlog: Backlog) -> None:
+        """The socket is open: welcome, then what was missed, then what came while it opened."""
+        seat.channel = channel
+        channel.send(welcome)
+        for entry in missed(backlog.entries or [], seat.session_id, seat.user_key):
+            channel.send(with_seq(entry.seq, entry.body))
+        waiting, seat.waiting = seat.waiting, None
+        for entry in waiting or []:
+            if entry.seq > head:
+                seat.hear(entry)
+                self._part_if_left(entry)
+
+    def deliver(self, entry: Entry) -> None:
+        """An entry of the call's log: to whom it concerns. This is the relay."""
+        body = entry.body
+        if body.startswith(_CALL):
+            self.learn(_call_frame.decode(body).call)
+        if entry.target in self.seats:
+            self.seats[entry.target].hear(entry)
+            return
+        for seat in list(self.seats.values()):
+            if is_for(entry, seat.session_id, seat.user_key):
+                seat.hear(entry)
+        self._part_if_left(entry)
+
+    def _part_if_left(self, entry: Entry) -> None:
+        """A session that has left has nothing more to say: its socket closes behind the frame that told it."""
+        if not entry.body.startswith(_LEAVE):
+            return
+        frame = _leave_frame.decode(entry.body)
+        seat = self.seats.get(str(frame.session_id))
+        if seat is not None and seat.channel is not None:
+            seat.gone = True
+            if seat.leave_ref is not None:
+                seat.channel.send(encode(Ack(seat.leave_ref, entry.seq)))
+            seat.channel.close(CLOSE_OK, frame.reason.value)

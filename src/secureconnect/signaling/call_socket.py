@@ -1,0 +1,165 @@
+"""The signaling socket's life: a session opens in the call service, takes its seat in the room, talks, and closes.
+
+Made by app; `admit` is the endpoint that `signaling.upgrade` calls.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from msgspec import UNSET, Raw, Struct
+
+from secureconnect.bus import Backlog, Bus, call_topic
+from secureconnect.calls.service import CallService
+from secureconnect.clock import Clock
+from secureconnect.errors import BadRequest, ServiceError, Unavailable
+from secureconnect.ids import CallId, DeviceId, UserId, short
+from secureconnect.signaling.call_room import CallRoom, Seat
+from secureconnect.signaling.handlers import Handlers
+from secureconnect.signaling.hub import Channel, Hub
+from secureconnect.signaling.protocol import ErrorFrame, IceServer, Limits, Welcome, encode
+from secureconnect.signaling.session import ResumeTokens
+from secureconnect.signaling.upgrade import Attachment, position_of, uuid_of
+
+log = structlog.get_logger(__name__)
+
+CLOSE_RETRY_SECONDS = 1.0
+"""Pause before a close is reported again to a database that was away. The grace counts from when it gets through."""
+
+IceServers = Callable[[UserId, CallId], list[IceServer]]
+Spawn = Callable[[Awaitable[None]], None]
+
+
+class Opening(Struct, frozen=True):
+    """What is known when a seat is taken: where the log stood, and what was missed since `after` if the log still has it."""
+
+    seat: Seat
+    room: CallRoom
+    backlog: Backlog
+    after: int | None
+
+    @property
+    def resumed(self) -> bool:
+        return self.backlog.entries is not None
+
+
+class CallSockets:
+    """All signaling sockets of this node."""
+
+    def __init__(
+        self,
+        *,
+        calls: CallService,
+        bus: Bus,
+        clock: Clock,
+        tokens: ResumeTokens,
+        ice_servers: IceServers,
+        limits: Limits,
+        limited: bool,
+        spawn: Spawn,
+    ) -> None:
+        self._calls = calls
+        self._bus = bus
+        self._clock = clock
+        self._tokens = tokens
+        self._ice_servers = ice_servers
+        self._limits = limits
+        self._spawn = spawn
+        self._hub: Hub[CallRoom] = Hub(bus, CallRoom)
+        self.handlers = Handlers(bus=bus, on_leave=self._on_leave, unix_time=lambda: clock.now().timestamp(), limited=limited)
+
+    async def admit(self, user_id: UserId, query: dict[str, str]) -> Attachment:
+        """The endpoint of /v1/calls/ws/signaling. Raises BadRequest, NotFound, CallEnded, NotJoined, AnsweredElsewhere."""
+        call_id = uuid_of(query, "call_id")
+        if call_id is None:
+            raise BadRequest("call_id: say which call, as ?call_id=<uuid>.")
+        device_id = uuid_of(query, "device_id")
+        return await self._open(
+            user_id, CallId(call_id), DeviceId(device_id) if device_id else None, query.get("resume"), position_of(query, "seq")
+        )
+
+    async def _open(
+        self, user_id: UserId, call_id: CallId, device_id: DeviceId | None, token: str | None, after: int | None
+    ) -> "CallSocket":
+        topic = call_topic(call_id)
+        resume = self._tokens.read(token, call_id) if token else None
+        room = await self._hub.enter(topic)
+        try:
+            call, session = await self._calls.open_session(user_id, call_id, device_id, resume)
+            room.learn(call)
+            seat = Seat(topic, call_id, user_id, session, self._clock.monotonic())
+            room.take(seat)
+            backlog = await self._bus.read(topic, after if session.session_id == resume else None)
+            room.restore(seat, backlog)
+        except BaseException:
+            await self._hub.leave(topic)
+            raise
+        return CallSocket(self, Opening(seat, room, backlog, after))
+
+    def welcome(self, opening: Opening) -> tuple[bytes, int]:
+        """The first frame and the seq it stands at: where the client left off, or where the log is now, with a snapshot."""
+        seat, room = opening.seat, opening.room
+        call = room.call
+        assert call is not None
+        resumed = opening.resumed
+        seq = opening.after if resumed and opening.after is not None else opening.backlog.head
+        frame = Welcome(
+            session_id=seat.session.session_id,
+            user_id=seat.user_id,
+            resume=self._tokens.make(seat.session.session_id, seat.call_id),
+            resumed=resumed,
+            seq=seq,
+            topology=call.topology,
+            ice_servers=self._ice_servers(seat.user_id, seat.call_id),
+            limits=self._limits,
+            call=UNSET if resumed else call,
+            media=UNSET if resumed else {key: Raw(value) for key, value in opening.backlog.retained.items()},
+        )
+        return encode(frame), opening.backlog.head
+
+    async def close(self, opening: Opening) -> None:
+        """The socket is gone. Unless its session has left, the participant has the grace to come back."""
+        seat, room = opening.seat, opening.room
+        room.release(seat)
+        await self._hub.leave(seat.topic)
+        while not seat.gone:
+            try:
+                await self._calls.close_session(seat.user_id, seat.call_id, seat.session)
+            except Unavailable:
+                await self._clock.sleep(CLOSE_RETRY_SECONDS)
+            except ServiceError as failure:
+                log.warning("session not closed", call=short(seat.call_id), session=short(seat.session_id), reason=failure.detail)
+                return
+            else:
+                return
+
+    def _on_leave(self, seat: Seat) -> None:
+        self._spawn(self._leave(seat))
+
+    async def _leave(self, seat: Seat) -> None:
+        try:
+            await self._calls.leave(seat.user_id, seat.call_id, seat.session.session_id)
+        except ServiceError as failure:
+            if seat.channel is not None:
+                seat.channel.send(encode(ErrorFrame(failure.code, failure.detail, seat.leave_ref)))
+
+
+class CallSocket:
+    """One signaling socket: the attachment that `signaling.socket` drives."""
+
+    __slots__ = ("_opening", "_sockets")
+
+    def __init__(self, sockets: CallSockets, opening: Opening) -> None:
+        self._sockets = sockets
+        self._opening = opening
+
+    def opened(self, channel: Channel) -> None:
+        opening = self._opening
+        frame, head = self._sockets.welcome(opening)
+        opening.room.seat_down(opening.seat, channel, frame, head, opening.backlog)
+
+    def received(self, frame: bytes, now: float) -> None:
+        self._sockets.handlers.receive(self._opening.room, self._opening.seat, frame, now)
+
+    async def closed(self) -> None:
+        await asyncio.shield(self._sockets.close(self._opening))

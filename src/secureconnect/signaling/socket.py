@@ -1,0 +1,311 @@
+"""WebSockets on uvicorn's port: the one file that knows picows.
+
+uvicorn hands an upgrade request to `SocketProtocol`; the handshake is held until `Gate.admit` has answered. Refused: an HTTP problem.
+Allowed: picows answers 101 and speaks RFC 6455 from then on, in plain calls. Knows no calls and no messages, only attachments.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Protocol
+
+import structlog
+from picows import WSAutoPingStrategy, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
+from picows.picows import (  # type: ignore[attr-defined]  # the compiled module exports more than its stub says
+    WSProtocol,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+)
+
+from secureconnect.errors import AtCapacity, BadRequest, Draining, Internal, ServiceError, Unavailable
+from secureconnect.signaling.protocol import MAX_FRAME_BYTES, SUBPROTOCOL
+from secureconnect.signaling.session import is_too_slow
+from secureconnect.signaling.upgrade import Attachment, Gate, Handshake
+
+log = structlog.get_logger(__name__)
+
+READ_BUFFER_BYTES = 2048
+"""What a connection begins with and an idle one keeps; a 64 KiB frame makes it grow. 11 KB a connection instead of 29."""
+WRITE_HIGH_WATER_BYTES = 65_536
+"""Bytes in the socket's own buffer above which frames wait in ours, where they are counted."""
+HANDSHAKES_AT_ONCE = 2_000
+HANDSHAKE_SECONDS = 10.0
+CLOSE_SECONDS = 2.0
+"""How long a goodbye may take to be read before the connection is cut."""
+MAX_HEAD_BYTES = 16_384
+
+CLOSE_GOING_AWAY = 1012
+CLOSE_UNSUPPORTED = 1003
+CLOSE_TOO_BIG = 1009
+CLOSE_TRY_AGAIN = 1013
+CLOSE_SILENT = 4001
+
+# picows makes a child of a logging.Logger for every connection; an adapter is shared.
+_picows_log = logging.LoggerAdapter(logging.getLogger("picows"), {})
+logging.getLogger("picows").setLevel(logging.CRITICAL)
+
+ProblemOf = Callable[[ServiceError], tuple[dict[str, str], bytes]]
+
+
+class ServerState(Protocol):
+    """The part of uvicorn's ServerState that a protocol must keep: what it closes and waits for on shutdown."""
+
+    connections: set[Any]
+    tasks: set[asyncio.Task[None]]
+
+
+class Sockets:
+    """All sockets of this process: how many, who lives, whether more may come."""
+
+    def __init__(
+        self, *, gate: Gate, problem_of: ProblemOf, monotonic: Callable[[], float], max_sockets: int, ping_seconds: float
+    ) -> None:
+        self.gate = gate
+        self.problem_of = problem_of
+        self.monotonic = monotonic
+        self.open: set[Connection] = set()
+        self.handshakes = 0
+        self.draining = False
+        self._max_sockets = max_sockets
+        self._ping_seconds = ping_seconds
+
+    def check_room(self) -> None:
+        """Raises AtCapacity or Draining."""
+        if self.draining:
+            raise Draining
+        if len(self.open) >= self._max_sockets or self.handshakes >= HANDSHAKES_AT_ONCE:
+            raise AtCapacity(retry_after=5)
+
+    async def keep_alive(self) -> None:
+        """Until cancelled: ping every socket once a period, a slice of them at a time, and close those that are silent for two."""
+        slices = 20
+        turn = 0
+        while True:
+            await asyncio.sleep(self._ping_seconds / slices)
+            turn = (turn + 1) % slices
+            now = self.monotonic()
+            for connection in [one for one in self.open if one.slot % slices == turn]:
+                connection.check(now, silence=2 * self._ping_seconds)
+
+    def protocol(self, config: Any, server_state: ServerState, app_state: dict[str, Any]) -> "SocketProtocol":
+        """uvicorn's `ws=` factory."""
+        return SocketProtocol(self, server_state)
+
+
+class Connection(WSListener):
+    """One open socket: picows' listener below, the attachment's Channel above."""
+
+    def __init__(self, sockets: Sockets, attachment: Attachment) -> None:
+        self._sockets = sockets
+        self.attachment = attachment
+        self._transport: WSTransport | None = None
+        self._queue: deque[bytes] | None = None
+        self._queued_bytes = 0
+        self._closing = False
+        self._heard = sockets.monotonic()
+        self.slot = id(self) >> 6
+
+    # picows' side
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+        transport.underlying_transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
+        self._sockets.open.add(self)
+        self.attachment.opened(self)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        now = self._heard = self._sockets.monotonic()
+        if self._closing:
+            if frame.msg_type == WSMsgType.CLOSE:
+                transport.disconnect()
+        elif frame.msg_type == WSMsgType.TEXT and frame.fin:
+            if frame.payload_size <= MAX_FRAME_BYTES:
+                self.attachment.received(frame.get_payload_as_bytes(), now)
+        else:
+            self._on_other_frame(transport, frame)
+
+    def _on_other_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type == WSMsgType.CLOSE:
+            self._closing = True
+            transport.send_close(frame.get_close_code())
+            transport.disconnect()
+        elif frame.msg_type == WSMsgType.BINARY:
+            self.close(CLOSE_UNSUPPORTED, "text frames only")
+        elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.CONTINUATION):
+            self.close(CLOSE_UNSUPPORTED, "one message, one frame")
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._closing = True
+        self._sockets.open.discard(self)
+
+    def pause_writing(self) -> None:
+        if self._queue is None:
+            self._queue = deque()
+
+    def resume_writing(self) -> None:
+        queue, self._queue, self._queued_bytes = self._queue, None, 0
+        for frame in queue or ():
+            self.send(frame)
+
+    # The attachment's side
+
+    def send(self, frame: bytes) -> None:
+        if self._closing or self._transport is None:
+            return
+        if self._queue is None:
+            self._transport.send(WSMsgType.TEXT, frame)
+            return
+        self._queue.append(frame)
+        self._queued_bytes += len(frame)
+        if is_too_slow(len(self._queue), self._queued_bytes):
+            self._queue.clear()
+            self.close(CLOSE_TRY_AGAIN, "you did not read; come back with resume")
+
+    def close(self, code: int, reason: str) -> None:
+        if self._closing or self._transport is None:
+            return
+        self._closing = True
+        transport = self._transport
+        # Codes of our own are none of picows' enumeration, which its compiled code does not mind.
+        transport.send_close(code, reason.encode()[:120])  # type: ignore[arg-type]
+        asyncio.get_running_loop().call_later(CLOSE_SECONDS, transport.disconnect, False)
+
+    def check(self, now: float, silence: float) -> None:
+        """Ping, or give up one that has been silent for too long."""
+        if self._transport is None:
+            return
+        if now - self._heard >= silence:
+            self.close(CLOSE_SILENT, "silence")
+        elif not self._closing:
+            self._transport.send_ping()
+
+
+class SocketProtocol(WSProtocol):  # type: ignore[misc]  # compiled class
+    """picows' protocol with the handshake held until the gate has decided."""
+
+    def __init__(self, sockets: Sockets, server_state: ServerState) -> None:
+        super().__init__(
+            None,
+            None,
+            False,  # server side
+            self._accept,
+            _picows_log,
+            True,  # a listener that raises loses its connection, not the process
+            HANDSHAKE_SECONDS * 2,
+            False,  # pings are Sockets.keep_alive's
+            20.0,
+            20.0,
+            WSAutoPingStrategy.PING_WHEN_IDLE,
+            True,  # answer pings
+            MAX_FRAME_BYTES,
+            None,
+            READ_BUFFER_BYTES,
+        )
+        self._sockets = sockets
+        self._server_state = server_state
+        self._raw: Any = None
+        self._head = b""
+        self._task: asyncio.Task[None] | None = None
+        self._attachment: Attachment | None = None
+        self._handshake: Handshake | None = None
+        self._lost = False
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._raw = transport
+        self._server_state.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """The handshake, from uvicorn. After it the transport reads into picows' own buffer."""
+        self._head += data
+        self._raw.pause_reading()
+        self._task = asyncio.ensure_future(self._decide())
+        self._keep(self._task)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        super().connection_lost(exc)
+        self._server_state.connections.discard(self)
+        attachment, self._attachment = self._attachment, None
+        if attachment is not None:
+            self._keep(asyncio.ensure_future(attachment.closed()))
+
+    def shutdown(self) -> None:
+        """uvicorn is going: every client is told to come back."""
+        if self.listener is not None:
+            self.listener.close(CLOSE_GOING_AWAY, "restarting")
+        elif self._raw is not None:
+            self._raw.close()
+
+    def _keep(self, task: "asyncio.Task[None]") -> None:
+        """uvicorn waits for these before it exits, so that a close is written down."""
+        self._server_state.tasks.add(task)
+        task.add_done_callback(self._server_state.tasks.discard)
+
+    async def _decide(self) -> None:
+        self._sockets.handshakes += 1
+        try:
+            self._sockets.check_room()
+            self._handshake = _parse(self._head)
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                attachment = await self._sockets.gate.admit(self._handshake)
+        except ServiceError as refusal:
+            self._refuse(refusal)
+        except TimeoutError:
+            self._refuse(Unavailable())
+        except Exception:
+            log.exception("upgrade failed")
+            self._refuse(Internal())
+        else:
+            await self._open(attachment)
+        finally:
+            self._sockets.handshakes -= 1
+
+    async def _open(self, attachment: Attachment) -> None:
+        if self._lost:
+            await attachment.closed()
+            return
+        self._attachment = attachment
+        head, self._head = self._head, b""
+        while head:
+            buffer = self.get_buffer(len(head))
+            piece, head = head[: len(buffer)], head[len(buffer) :]
+            buffer[: len(piece)] = piece
+            self.buffer_updated(len(piece))
+        self._raw.resume_reading()
+
+    def _accept(self, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+        assert self._attachment is not None
+        assert self._handshake is not None
+        offered = self._handshake.subprotocols
+        headers = {"Sec-WebSocket-Protocol": SUBPROTOCOL} if SUBPROTOCOL in offered else None
+        response = WSUpgradeResponse.create_101_response(headers)
+        return WSUpgradeResponseWithListener(response, Connection(self._sockets, self._attachment))
+
+    def _refuse(self, error: ServiceError) -> None:
+        if self._lost:
+            return
+        headers, body = self._sockets.problem_of(error)
+        lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += [f"content-length: {len(body)}", "connection: close", "", ""]
+        self._raw.write("\r\n".join(lines).encode("latin-1") + body)
+        self._raw.close()
+
+
+def _parse(head: bytes) -> Handshake:
+    """The request line and headers as uvicorn wrote them down. Raises BadRequest."""
+    if len(head) > MAX_HEAD_BYTES:
+        raise BadRequest("The upgrade request's headers are larger than 16 KiB.")
+    request, *lines = head.decode("latin-1").split("\r\n")
+    target = request.split(" ")[1]
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if colon:
+            headers[name.strip().lower()] = value.strip()
+    if "sec-websocket-key" not in headers or headers.get("sec-websocket-version") != "13":
+        raise BadRequest("This address speaks WebSocket version 13 (RFC 6455) only.")
+    return Handshake(target, headers)
