@@ -109,7 +109,8 @@ async def refresh(request: AnyRequest, accounts: Accounts, data: JSONBody[Refres
     if token is None:
         raise Unauthenticated("Send a refresh_token, or the cookie of one signed-in user (with user_id when there are several).")
     signed_in = await accounts.refresh(token)
-    return _answer(request, accounts, signed_in, 200, as_cookie=choice.refresh_token is None)
+    # What came as a cookie goes back as one: script must never come to see it.
+    return _answer(request, accounts, signed_in, 200, as_cookie=not choice.refresh_token)
 
 
 @post(

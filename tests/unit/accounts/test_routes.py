@@ -163,6 +163,13 @@ class TestCookie:
         assert not list(client.cookies.jar), "the browser was told to forget it"
         assert (await client.post("/v1/auth/refresh")).status_code == 401
 
+    @pytest.mark.parametrize("body", [{}, {"refresh_token": None}, {"refresh_token": ""}])
+    async def test_script_cannot_lure_it_into_a_body(self, client: httpx2.AsyncClient, body: dict[str, Any]) -> None:
+        await self._sign_in(client, ADA)
+        response = await client.post("/v1/auth/refresh", json=body)
+        assert (response.status_code, response.json()["refresh_token"]) == (200, None)
+        assert "httponly" in response.headers["set-cookie"].lower()
+
     async def test_two_people_in_one_browser_are_told_apart(self, client: httpx2.AsyncClient) -> None:
         ada, grace = await self._sign_in(client, ADA), await self._sign_in(client, GRACE)
         for answer in (ada, grace, ada):
@@ -174,7 +181,7 @@ class TestCookie:
         assert (await client.post("/v1/auth/refresh")).json()["user"] == grace["user"]
 
     async def test_without_token_and_cookie_nobody_is_signed_in(self, client: httpx2.AsyncClient) -> None:
-        for body in (None, {}, {"user_id": "00000000-0000-0000-0000-000000000001"}):
+        for body in (None, {}, {"refresh_token": ""}, {"user_id": "00000000-0000-0000-0000-000000000001"}):
             refused = await client.post("/v1/auth/refresh", json=body)
             assert (refused.status_code, refused.json()["code"]) == (401, "unauthenticated")
         assert (await client.post("/v1/auth/logout")).status_code == 204
