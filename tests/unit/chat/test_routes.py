@@ -6,7 +6,6 @@ from uuid import UUID, uuid4
 
 import httpx2
 import pytest
-from limits import RateLimitItemPerMinute
 from litestar import Litestar, Request
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
@@ -38,7 +37,7 @@ async def app(office: Office) -> Litestar:
         user_id = UserId(UUID(request.headers["x-test-user"]))
         return Principal(user_id, office.people[user_id])
 
-    limiter = RateLimiter({"message": RateLimitItemPerMinute(5)})
+    limiter = RateLimiter(clock=office.clock, limits={"message": 5})
     return Litestar(
         routes,
         dependencies={
