@@ -1,7 +1,7 @@
 /**
  * The sounds: a ring, a ringback, a test sound and the small one at the end. Made of oscillators, so nothing is loaded.
  *
- * Called by the views of a call. A browser that has not seen a click yet keeps them silent.
+ * Called by the views of a call. Silent until the person has clicked somewhere: browsers ask for that.
  */
 import { audioContext } from '/sdk/devices.js';
 
@@ -22,24 +22,36 @@ const TONES = {
  */
 export function play(name, speaker = null) {
   const tone = TONES[name];
-  const audio = audioContext();
-  const gain = audio.createGain();
-  gain.gain.value = tone.volume;
-  gain.connect(audio.destination);
-  // Not every browser can send WebAudio to a chosen speaker: there it sounds on the default one.
-  if (speaker && 'setSinkId' in audio) void /** @type {any} */ (audio).setSinkId(speaker).catch(() => {});
-  const round = () => { for (const note of tone.notes) sound(audio, gain, note); };
+  /** @type {GainNode|null} */
+  let gain = null;
+  const round = () => {
+    if (navigator.userActivation?.hasBeenActive === false) return; // the browser would keep it silent, and complain
+    gain ??= output(tone.volume, speaker);
+    for (const note of tone.notes) sound(gain, note);
+  };
   round();
   const timer = tone.period ? setInterval(round, tone.period * 1000) : undefined;
   return () => {
     clearInterval(timer);
-    gain.gain.setTargetAtTime(0, audio.currentTime, 0.03);
-    setTimeout(() => gain.disconnect(), 200);
+    gain?.gain.setTargetAtTime(0, gain.context.currentTime, 0.03);
+    setTimeout(() => gain?.disconnect(), 200);
   };
 }
 
-/** @param {AudioContext} audio @param {AudioNode} output @param {Note} note */
-function sound(audio, output, note) {
+/** @param {number} volume @param {string|null} speaker @returns {GainNode} */
+function output(volume, speaker) {
+  const audio = audioContext();
+  // Not every browser can send WebAudio to a chosen speaker: there it sounds on the default one.
+  if (speaker && 'setSinkId' in audio) void /** @type {any} */ (audio).setSinkId(speaker).catch(() => {});
+  const gain = audio.createGain();
+  gain.gain.value = volume;
+  gain.connect(audio.destination);
+  return gain;
+}
+
+/** @param {GainNode} into @param {Note} note */
+function sound(into, note) {
+  const audio = into.context;
   const start = audio.currentTime + note.at;
   const oscillator = audio.createOscillator();
   const envelope = audio.createGain();
@@ -47,7 +59,7 @@ function sound(audio, output, note) {
   envelope.gain.setValueAtTime(0, start);
   envelope.gain.linearRampToValueAtTime(1, start + 0.02);
   envelope.gain.setTargetAtTime(0, start + note.seconds * 0.6, note.seconds / 6);
-  oscillator.connect(envelope).connect(output);
+  oscillator.connect(envelope).connect(into);
   oscillator.start(start);
   oscillator.stop(start + note.seconds * 1.8);
 }

@@ -96,7 +96,7 @@ const WORDS = {
   go_move: ['Move here', 'Chuyển sang đây'],
   go_audio_only: ['{go} with audio only', '{go} (chỉ có tiếng)'],
   go_no_microphone: ['{go} without microphone', '{go} (không có micrô)'],
-  go_watch_only: ['{go} to watch and listen only', '{go} (chỉ xem và nghe)'],
+  go_watch_only: ['{go}, watch and listen only', '{go} (chỉ xem và nghe)'],
   skip_green_room: ['Skip this next time', 'Lần sau bỏ qua bước này'],
   show_green_room: ['Show a preview before each call', 'Xem trước trước mỗi cuộc gọi'],
   own_picture: ['Your picture', 'Hình của bạn'],

@@ -35,7 +35,7 @@ const LIVE = new Set(['ringing', 'active']);
  * @property {MediaState} media
  * @property {Peer|null} peer
  * @property {QualityReport|null} report what the session says of its own connection
- * @typedef {{call: CallRecord, media: Record<string, MediaState>, topology: string, session_id: string, resume: string, seq: number, device_id: string|null, connections: string[]}} SavedCall
+ * @typedef {Snapshot & {session_id: string, resume: string, seq: number, device_id: string|null, connections: string[]}} SavedCall
  */
 
 /**
@@ -47,8 +47,8 @@ export class Call extends EventTarget {
   /** @type {Map<string, QualityReport>} */ reports = new Map();
   /** Own samples, one every two seconds. @type {{at: number, level: number, rtt_ms: number|null, loss: number}[]} */ history = [];
   /** @type {OverReason|null} */ reason = null;
-  /** @type {Map<string, number>} */ #lostAt = new Map();
-  /** @type {Map<string, number>} */ #seenAt = new Map();
+  /** @type {Map<string, number>} by session */ #lostAt = new Map();
+  /** @type {Map<string, number>} by session */ #seenAt = new Map();
   #fresh = true;
   #hand = false;
   #reportedAt = 0;
@@ -149,7 +149,8 @@ export class Call extends EventTarget {
   others() {
     return this.record.participants.flatMap((participant) => {
       const own = participant.user_id === this.api.user?.user_id;
-      const sessions = participant.sessions.filter((one) => one.session_id !== this.sessionId);
+      // Before the welcome says which session is this one, none of one's own is another.
+      const sessions = own && !this.sessionId ? [] : participant.sessions.filter((one) => one.session_id !== this.sessionId);
       const here = participant.state === 'joined' || participant.state === 'reconnecting';
       if (here && sessions.length) return sessions.map((session) => this.#other(participant, session, own));
       return !own && (here || participant.state === 'ringing') ? [this.#other(participant, null, false)] : [];
@@ -334,7 +335,7 @@ export class Call extends EventTarget {
     const loss = Math.max(0, ...samples.map((one) => one.loss));
     const connected = peers.length === 0 || peers.some((peer) => peer.state === 'connected');
     const level = connected ? levelOf({ rttMs: rtt, loss }) : 0;
-    if (peers.length) this.history.push({ at: now, level, rtt_ms: rtt, loss });
+    if (peers.some((peer) => peer.connectedAt)) this.history.push({ at: now, level, rtt_ms: rtt, loss });
     if (this.history.length > 1_800) this.history.shift(); // one hour
     if (this.signaling.state !== 'open' || (level === this.#reportedLevel && now - this.#reportedAt < REPORT_EVERY_MS)) return;
     this.#reportedAt = now;

@@ -30,7 +30,7 @@ class NewConversation {
   /** @param {Api} api @param {(conversation: Conversation|null) => void} resolve */
   constructor(api, resolve) {
     this.api = api;
-    this.search = h('input', { type: 'search', placeholder: t('search_people'), 'aria-label': t('search_people'), autocomplete: 'off', test: 'user-search', on: { input: () => this.#typed() } });
+    this.search = h('input', { type: 'text', inputMode: 'search', placeholder: t('search_people'), 'aria-label': t('search_people'), autocomplete: 'off', test: 'user-search', on: { input: () => this.#typed() } });
     this.chips = h('div', { class: 'chips' });
     this.results = h('ul', { class: 'people', 'aria-live': 'polite' });
     this.name = h('input', { type: 'text', maxLength: 80, placeholder: t('group_name'), 'aria-label': t('group_name'), hidden: true, test: 'group-name' });
