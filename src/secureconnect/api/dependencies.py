@@ -1,4 +1,4 @@
-"""What the application provides to route handlers, by the name of the parameter: `principal`, `accounts`, `chat`, `limiter`.
+"""What the application provides to route handlers, by the name of the parameter.
 
 The names are bound in api.http; a handler that takes `principal` is for the signed-in only.
 """
@@ -6,10 +6,18 @@ The names are bound in api.http; a handler that takes `principal` is for the sig
 from litestar.di import NamedDependency
 
 from secureconnect.accounts.service import AccountService, Principal
+from secureconnect.calls.service import CallService
 from secureconnect.chat.service import ChatService
+from secureconnect.media.ice import IceServerList
+from secureconnect.ops.health import Health
+from secureconnect.ops.metrics import Metrics
 from secureconnect.ops.ratelimit import RateLimiter
 
 SignedIn = NamedDependency[Principal]
 Accounts = NamedDependency[AccountService]
 Chat = NamedDependency[ChatService]
+Calls = NamedDependency[CallService]
+Ice = NamedDependency[IceServerList]
 Limiter = NamedDependency[RateLimiter]
+HealthOf = NamedDependency[Health]
+MetricsOf = NamedDependency[Metrics]

@@ -1,7 +1,7 @@
 """The bus: ordered logs by topic, shared by all nodes. Services and hubs see this protocol; only `open_bus` knows the kinds.
 
-A topic is `call:<id>` or `user:<id>`. It is a log (every entry takes the topic's next seq), a doorbell (subscribers hear of each entry)
-and a small retained state that changes in the same step as the log, so that a snapshot and the entries after it always fit together.
+A topic is `call:<id>` or `user:<id>`. It is a log (every entry takes the topic's next seq), a doorbell (subscribers hear of each)
+and a small retained state that changes in the same step as the log, so that a snapshot and the entries after it always fit.
 """
 
 from collections.abc import Callable
@@ -56,7 +56,7 @@ class Bus(Protocol):
         ...
 
     async def subscribe(self, topic: str, deliver: Deliver) -> None:
-        """From now on `deliver` gets every entry of the topic, each once, in order. One subscription a topic; do not raise in it."""
+        """From now on `deliver` gets every entry of the topic, each once, in order. One subscription a topic; it must not raise."""
         ...
 
     async def unsubscribe(self, topic: str) -> None:
@@ -64,7 +64,7 @@ class Bus(Protocol):
         ...
 
     async def read(self, topic: str, after: int | None = None) -> Backlog:
-        """The topic's head, the entries after `after` if the log still reaches back that far, and the retained state, all of one moment."""
+        """The head, the entries after `after` if the log still reaches back that far, and the retained state, all of one moment."""
         ...
 
     async def ping(self) -> None:

@@ -6,7 +6,7 @@ from secureconnect.bus import Acknowledge, Backlog, Deliver, Entry
 from secureconnect.clock import Clock, unix_microseconds
 
 LOG_ENTRIES = 1024
-"""Entries kept for those who come back. 30 s of grace at the busiest normal call (a renegotiation of four, 200 frames) fits five times."""
+"""Entries kept for those who come back. The busiest 30 s of a normal call (four people renegotiate, 200 frames) fit five times."""
 LOG_BYTES = 4 * 1024 * 1024
 IDLE_SECONDS = 600.0
 """How long a topic without subscribers keeps its log. Longer than any grace, short enough that ended calls do not pile up."""

@@ -35,7 +35,7 @@ POLICY_VIOLATION = 1008
 OnLeave = Callable[[Seat], None]
 
 
-class Refusal(Exception):  # noqa: N818  (an answer, not a fault of ours)
+class Refusal(Exception):
     """A frame that cannot be accepted; becomes an `error` frame."""
 
     def __init__(self, code: str, detail: str, ref: str | None = None) -> None:
@@ -53,6 +53,7 @@ class Handlers:
         self._on_leave = on_leave
         self._limited = limited
         self._stamp = _Stamp(unix_time)
+        self.relayed = 0
         self._table: dict[type[ClientMessage], Callable[[CallRoom, Seat, Any], None]] = {
             Offer: self._relay,
             Answer: self._relay,
@@ -94,6 +95,7 @@ class Handlers:
         message.ref = UNSET
         body = encode(message)[:-1] + seat.envelope + self._stamp() + b'"}'
         acknowledge = None if ref is None else _acknowledge(seat, ref)
+        self.relayed += 1
         self._publish(seat.topic, body, sender=seat.session_id, target=target, acknowledge=acknowledge)
 
     def _relay_and_keep(self, _room: CallRoom, seat: Seat, message: MuteAudio | MuteVideo | ScreenShare | RaiseHand) -> None:
@@ -105,6 +107,7 @@ class Handlers:
         body = encode(message)[:-1] + seat.envelope + self._stamp() + b'"}'
         acknowledge = None if ref is None else _acknowledge(seat, ref)
         retain = (seat.session_id, encode(seat.media))
+        self.relayed += 1
         self._publish(seat.topic, body, sender=seat.session_id, retain=retain, acknowledge=acknowledge)
 
     def _leave(self, _room: CallRoom, seat: Seat, message: LeaveMessage) -> None:

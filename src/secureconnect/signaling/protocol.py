@@ -72,32 +72,42 @@ class IceCandidate(ClientMessage, tag="ice_candidate", kw_only=True):
 
 
 class MuteAudio(ClientMessage, tag="mute_audio", kw_only=True):
+    """The microphone is off, or on again."""
+
     muted: bool
 
 
 class MuteVideo(ClientMessage, tag="mute_video", kw_only=True):
+    """The camera is off, or on again."""
+
     muted: bool
 
 
 class ScreenShare(ClientMessage, tag="screen_share"):
+    """A screen is shown, or no longer."""
+
     active: bool = True
 
 
 class RaiseHand(ClientMessage, tag="raise_hand"):
+    """A hand is raised, or lowered."""
+
     raised: bool = True
 
 
 class Reaction(ClientMessage, tag="reaction"):
+    """A feeling, in passing."""
+
     emoji: Annotated[str, Meta(min_length=1, max_length=32)] = "👍"
 
 
 class Quality(ClientMessage, tag="quality"):
     """The sender's own statistics, so that others can be shown how well one is connected."""
 
-    report: Raw = Raw(b"{}")
+    report: Raw | UnsetType = UNSET
 
     def fault(self) -> str | None:
-        return None if _starts_with(self.report, b"{") else "report: expected an object"
+        return None if self.report is UNSET or _starts_with(self.report, b"{") else "report: expected an object"
 
 
 class LeaveMessage(ClientMessage, tag="leave"):
@@ -137,12 +147,16 @@ class MediaState(Struct, frozen=True, omit_defaults=False):
 
 
 class SessionView(Struct, frozen=True):
+    """One device in a call; not `connected`: it is expected back."""
+
     session_id: SessionId
     device_id: DeviceId | None
     connected: bool
 
 
 class ParticipantView(Struct, frozen=True):
+    """One person in a call."""
+
     user_id: UserId
     display_name: str
     role: str
@@ -327,37 +341,45 @@ class EventsWelcome(Struct, frozen=True, tag="welcome"):
 
 
 class CallEvent(Struct, frozen=True):
+    """Something happened to a call of yours."""
+
     call_id: CallId
     timestamp: datetime
     call: CallView
 
 
 class CallIncoming(CallEvent, frozen=True, tag="call.incoming"):
+    """This call rings you; `waiting`: while you are in another."""
+
     waiting: bool
 
 
 class CallUpdated(CallEvent, frozen=True, tag="call.updated"):
-    pass
+    """A call in one of your conversations changed."""
 
 
 class CallAnsweredElsewhere(CallEvent, frozen=True, tag="call.answered_elsewhere"):
+    """Another device of yours answered: stop ringing."""
+
     device_id: DeviceId | None
 
 
 class CallDeclinedElsewhere(CallEvent, frozen=True, tag="call.declined_elsewhere"):
+    """Another device of yours declined: stop ringing."""
+
     device_id: DeviceId | None
 
 
 class CallCancelled(CallEvent, frozen=True, tag="call.cancelled"):
-    pass
+    """The caller gave up: stop ringing."""
 
 
 class CallMissed(CallEvent, frozen=True, tag="call.missed"):
-    pass
+    """You missed this call."""
 
 
 class CallEndedEvent(CallEvent, frozen=True, tag="call.ended"):
-    pass
+    """A call in one of your conversations is over."""
 
 
 EVENT_FRAMES: tuple[type[Struct], ...] = (

@@ -1,6 +1,6 @@
 """WebSockets on uvicorn's port: the one file that knows picows.
 
-uvicorn hands an upgrade request to `SocketProtocol`; the handshake is held until `Gate.admit` has answered. Refused: an HTTP problem.
+uvicorn hands an upgrade to `SocketProtocol`; the handshake is held until `Gate.admit` has answered. Refused: an HTTP problem.
 Allowed: picows answers 101 and speaks RFC 6455 from then on, in plain calls. Knows no calls and no messages, only attachments.
 """
 

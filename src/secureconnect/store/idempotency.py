@@ -30,9 +30,7 @@ class Idempotency(msgspec.Struct, frozen=True):
         return cls(scope=f"{kind}:{owner}"[:64], key=key, fingerprint=sha256(msgspec.json.encode(body)).hexdigest())
 
 
-async def find_or_claim(
-    connection: AsyncConnection, promise: Idempotency | None, resource_id: UUID, now: datetime
-) -> UUID | None:
+async def find_or_claim(connection: AsyncConnection, promise: Idempotency | None, resource_id: UUID, now: datetime) -> UUID | None:
     """The id that an earlier request with this key made, or None after `resource_id` has been noted as made by this one.
 
     Raises IdempotencyKeyReused when the key came with another request.

@@ -1,0 +1,188 @@
+"""Calls: the routes. They parse, call calls.service, and answer; no rule lives here."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, JSONBody, QueryParameter
+from msgspec import Meta, Struct
+
+from secureconnect.api.dependencies import Calls, Ice, SignedIn
+from secureconnect.api.idempotency import IdempotencyKey
+from secureconnect.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
+from secureconnect.api.problems import problems
+from secureconnect.calls.call import CallType, Status
+from secureconnect.calls.service import InitiateRequest
+from secureconnect.ids import CallId, ConversationId, DeviceId, UserId
+from secureconnect.signaling.protocol import CallView, IceServer, view_of
+from secureconnect.store.idempotency import Idempotency
+
+RING_SECONDS = 45
+RingTimeout = Annotated[int, Meta(ge=5, le=180, description="How long to ring, seconds.")]
+Callees = Annotated[list[UserId], Meta(min_length=1, max_length=100)]
+DEVICE = "The client's own id for this device."
+
+
+class Initiation(Struct, frozen=True):
+    """Whom to ring, where, and how."""
+
+    call_type: CallType
+    conversation_id: ConversationId
+    callee_ids: Callees
+    ring_timeout: RingTimeout = RING_SECONDS
+    if_busy: Annotated[Literal["ring", "reject"], Meta(description="Ring people in another call as waiting, or not.")] = "ring"
+    device_id: Annotated[DeviceId | None, Meta(description=DEVICE)] = None
+
+
+class JoinChoice(Struct, frozen=True):
+    """Which device joins, and what becomes of the other one."""
+
+    device_id: Annotated[DeviceId | None, Meta(description=DEVICE)] = None
+    mode: Annotated[Literal["add", "move"] | None, Meta(description="Beside the device that is in, or instead of it.")] = None
+
+
+class DeclineChoice(Struct, frozen=True):
+    """Which device declines."""
+
+    device_id: Annotated[DeviceId | None, Meta(description=DEVICE)] = None
+
+
+class Invitation(Struct, frozen=True):
+    """Whom else to ring."""
+
+    user_ids: Callees
+    ring_timeout: RingTimeout = RING_SECONDS
+
+
+class IceServers(Struct, frozen=True):
+    """What an RTCPeerConnection is made with."""
+
+    ice_servers: list[IceServer]
+    expires_at: datetime | None
+
+
+@post(
+    "/v1/calls/initiate",
+    tags=["calls"],
+    summary="Ring people",
+    description="The caller is in at once, the callees ring until their deadline.",
+    responses=problems(404, 409, 422),
+)
+async def initiate(
+    data: JSONBody[Initiation], principal: SignedIn, calls: Calls, idempotency_key: IdempotencyKey = None
+) -> CallView:
+    request = InitiateRequest(
+        conversation_id=data.conversation_id,
+        call_type=data.call_type,
+        callee_ids=tuple(data.callee_ids),
+        ring=timedelta(seconds=data.ring_timeout),
+        reject_busy=data.if_busy == "reject",
+        device_id=data.device_id,
+    )
+    promise = Idempotency.of(principal.user_id, "call", idempotency_key, data)
+    return view_of(await calls.initiate(principal.user_id, request, promise))
+
+
+@post(
+    "/v1/calls/{call_id:uuid}/join",
+    status_code=200,
+    tags=["calls"],
+    summary="Answer, or join a running call",
+    description="The first callee who joins makes the call active. The same device again changes nothing.",
+    responses=problems(404, 409, 422),
+)
+async def join(call_id: FromPath[CallId], principal: SignedIn, calls: Calls, data: JSONBody[JoinChoice | None] = None) -> CallView:
+    choice = data or JoinChoice()
+    return view_of(await calls.join(principal.user_id, call_id, choice.device_id, choice.mode))
+
+
+@post(
+    "/v1/calls/{call_id:uuid}/decline",
+    status_code=200,
+    tags=["calls"],
+    summary="Do not answer",
+    responses=problems(404, 409, 422),
+)
+async def decline(
+    call_id: FromPath[CallId], principal: SignedIn, calls: Calls, data: JSONBody[DeclineChoice | None] = None
+) -> CallView:
+    return view_of(await calls.decline(principal.user_id, call_id, data.device_id if data else None))
+
+
+@post(
+    "/v1/calls/{call_id:uuid}/leave",
+    status_code=200,
+    tags=["calls"],
+    summary="Leave with all one's devices",
+    responses=problems(404),
+)
+async def leave(call_id: FromPath[CallId], principal: SignedIn, calls: Calls) -> CallView:
+    return view_of(await calls.leave(principal.user_id, call_id))
+
+
+@post(
+    "/v1/calls/{call_id:uuid}/end",
+    status_code=200,
+    tags=["calls"],
+    summary="End the call for everybody",
+    description="For the one who started it, and for either side of a call of two.",
+    responses=problems(403, 404),
+)
+async def end(call_id: FromPath[CallId], principal: SignedIn, calls: Calls) -> CallView:
+    return view_of(await calls.end(principal.user_id, call_id))
+
+
+@post(
+    "/v1/calls/{call_id:uuid}/invite",
+    status_code=200,
+    tags=["calls"],
+    summary="Ring more members into a running call",
+    description="By somebody who is in it. Those who rang already or are in it are passed over.",
+    responses=problems(404, 409, 422),
+)
+async def invite(call_id: FromPath[CallId], data: JSONBody[Invitation], principal: SignedIn, calls: Calls) -> CallView:
+    ring = timedelta(seconds=data.ring_timeout)
+    return view_of(await calls.invite(principal.user_id, call_id, data.user_ids, ring))
+
+
+@get("/v1/calls/{call_id:uuid}", tags=["calls"], summary="A call as it is now", responses=problems(404))
+async def read(call_id: FromPath[CallId], principal: SignedIn, calls: Calls) -> CallView:
+    return view_of(await calls.get(principal.user_id, call_id))
+
+
+@get(
+    "/v1/calls",
+    tags=["calls"],
+    summary="One's calls",
+    description="Those one was in or rung for, newest first.",
+    responses=problems(),
+)
+async def history(
+    principal: SignedIn,
+    calls: Calls,
+    conversation_id: Annotated[ConversationId | None, QueryParameter(description="Only those of this conversation.")] = None,
+    status: Annotated[Status | None, QueryParameter(description="Only those of this status.")] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Page[CallView]:
+    found = await calls.history(
+        principal.user_id, conversation_id=conversation_id, status=status, before=decode_cursor(cursor), limit=limit + 1
+    )
+    page = found[:limit]
+    return page_of([view_of(call) for call in page], page[-1].call_id if len(found) > limit else None)
+
+
+@get(
+    "/v1/calls/{call_id:uuid}/ice-servers",
+    tags=["calls"],
+    summary="STUN and TURN servers",
+    description="What the browser's RTCPeerConnection takes as `iceServers`.",
+    responses=problems(404),
+)
+async def ice_servers(call_id: FromPath[CallId], principal: SignedIn, calls: Calls, ice: Ice) -> IceServers:
+    await calls.get(principal.user_id, call_id)
+    return IceServers(ice.servers_for(principal.user_id, call_id), None)
+
+
+routes: list[HTTPRouteHandler] = [initiate, history, read, join, decline, leave, end, invite, ice_servers]

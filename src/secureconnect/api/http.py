@@ -1,0 +1,97 @@
+"""The HTTP application: routes, who asks, errors, pages and the API's description put together. Made by app; holds no rule."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from litestar import Litestar, Request
+from litestar.config.cors import CORSConfig
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.router import Router
+from msgspec import Struct
+
+from secureconnect.accounts.service import AccountService, Principal
+from secureconnect.api import accounts as account_routes
+from secureconnect.api import asyncapi
+from secureconnect.api import calls as call_routes
+from secureconnect.api import chat as chat_routes
+from secureconnect.api import ops as ops_routes
+from secureconnect.api.pages import make_pages
+from secureconnect.api.problems import on_exception, on_http_exception, on_service_error
+from secureconnect.api.requests import RequestLog
+from secureconnect.calls.service import CallService
+from secureconnect.chat.service import ChatService
+from secureconnect.errors import ServiceError, Unauthenticated
+from secureconnect.media.ice import IceServerList
+from secureconnect.ops.health import Health
+from secureconnect.ops.metrics import Metrics
+from secureconnect.ops.ratelimit import RateLimiter
+
+MAX_BODY_BYTES = 262_144
+"""The largest body of any route is a message of 8 000 characters; four bytes each, JSON's escapes, and room."""
+
+
+class Services(Struct, frozen=True):
+    """What handlers may ask for, by the names they ask with."""
+
+    accounts: AccountService
+    chat: ChatService
+    calls: CallService
+    ice: IceServerList
+    limiter: RateLimiter
+    health_of: Health
+    metrics_of: Metrics
+
+
+def create_api(services: Services, *, version: str, allowed_origins: Sequence[str]) -> Litestar:
+    """The application that uvicorn serves."""
+
+    async def principal(request: Request[Any, Any, Any]) -> Principal:
+        return await services.accounts.authenticate(_bearer(request))
+
+    dependencies = {name: _always(getattr(services, name)) for name in services.__struct_fields__}
+    dependencies["principal"] = Provide(principal)
+    api = Router(
+        "/",
+        route_handlers=[*account_routes.routes, *chat_routes.routes, *call_routes.routes, *ops_routes.routes],
+    )
+    return Litestar(
+        route_handlers=[api, asyncapi.make_route(version), *make_pages()],
+        dependencies=dependencies,
+        exception_handlers={
+            ServiceError: on_service_error,
+            HTTPException: on_http_exception,
+            Exception: on_exception,
+        },
+        middleware=[lambda app: RequestLog(app, services.metrics_of)],
+        cors_config=CORSConfig(allow_origins=list(allowed_origins)) if allowed_origins else None,
+        openapi_config=_openapi(version),
+        request_max_body_size=MAX_BODY_BYTES,
+        logging_config=None,
+    )
+
+
+def _always(value: object) -> Provide:
+    return Provide(lambda: value, sync_to_thread=False, use_cache=True)
+
+
+def _bearer(request: Request[Any, Any, Any]) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated
+    return token.strip()
+
+
+def _openapi(version: str) -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="SecureConnect",
+        version=version,
+        description="Calls for any chat application. Sockets are described at /asyncapi.json; shapes and rules in docs/.",
+        path="/openapi.json",
+        render_plugins=[JsonRenderPlugin(path="/")],
+        components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")}),
+        security=[{"bearer": []}],
+    )

@@ -1,0 +1,65 @@
+"""Around every request: an id to find it by, one line in the log, one count. ASGI middleware, outermost."""
+
+import re
+import secrets
+import time
+from typing import Any
+
+import structlog
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from secureconnect.ops.metrics import Metrics
+
+log = structlog.get_logger("secureconnect.http")
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+"""What is taken over from a gateway. Anything else could be made to look like something else in a log."""
+QUIET = ("/health", "/metrics", "/static", "/sdk")
+"""Asked all day long; worth a line only when they fail."""
+
+
+class RequestLog:
+    """Names, logs and counts requests."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 500
+        begun = time.perf_counter()
+
+        async def name_and_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request=request_id):
+            try:
+                await self._app(scope, receive, name_and_send)
+            finally:
+                self._note(scope, status, time.perf_counter() - begun)
+
+    def _note(self, scope: Any, status: int, seconds: float) -> None:
+        method, path = scope["method"], scope["path"]
+        self._metrics.requests.labels(method, status).inc()
+        self._metrics.request_seconds.observe(seconds)
+        if status < 400 and path.startswith(QUIET):
+            return
+        line = log.info if status < 500 else log.warning
+        line("request", method=method, path=path, status=status, ms=round(seconds * 1000, 1))
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+            return value.decode()
+    return secrets.token_hex(8)

@@ -1,0 +1,166 @@
+"""The commands. Nothing else reads arguments; each makes settings, calls one function and turns its end into an exit status."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import structlog
+import uvloop
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from secureconnect.app import VERSION, Application, Server
+from secureconnect.config import ConfigurationError, Settings, load_settings
+from secureconnect.errors import ServiceError
+from secureconnect.ops.logging import set_up_logging
+from secureconnect.store import open_database
+from secureconnect.store.schema import migrate as migrate_schema
+
+T = TypeVar("T")
+app = App(name="secureconnect", version=VERSION, help="Calls for any chat application, self-hosted.")
+bench = App(name="bench", help="Load, with progress while it runs and a table at the end.")
+app.command(bench)
+console = Console()
+log = structlog.get_logger(__name__)
+
+ConfigFile = Annotated[Path | None, Parameter(name="--config", help="A TOML file with settings.")]
+Host = Annotated[str | None, Parameter(help="Address to listen on.")]
+Port = Annotated[int | None, Parameter(help="Port to listen on; 0 takes a free one.")]
+DataDir = Annotated[Path | None, Parameter(help="Where the database and generated secrets live.")]
+
+
+def main() -> None:
+    """The entry point of the program."""
+    try:
+        app()
+    except ConfigurationError as failure:
+        console.print(f"[red]secureconnect:[/] {failure}", highlight=False)
+        sys.exit(2)
+    except ServiceError as failure:
+        console.print(f"[red]secureconnect:[/] {failure.detail}", highlight=False)
+        sys.exit(1)
+
+
+@app.command
+def serve(*, config: ConfigFile = None, host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+    """REST, sockets and the web client, in one process."""
+    settings = _settings(config, host=host, port=port, data_dir=data_dir)
+    _run(_serve(settings))
+
+
+@app.command
+def demo(
+    *,
+    config: ConfigFile = None,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    headless: Annotated[bool, Parameter(help="Two robots instead of two people; exit status 0 when both heard and saw.")] = False,
+) -> None:
+    """The server with two people, a conversation and a robot that answers calls."""
+    from secureconnect.robot import commands  # noqa: PLC0415  (the media stack is loaded where it is used)
+
+    settings = _settings(config, host=host, port=port, data_dir=data_dir, log_level="warning")
+
+    async def people(base_url: str) -> int:
+        await commands.run_demo_people(base_url, settings.data_dir, console)
+        return 0
+
+    async def robots(base_url: str) -> int:
+        return await commands.run_headless(base_url, settings.data_dir, console)
+
+    sys.exit(_run(_serve(settings, robots if headless else people)))
+
+
+@app.command
+def call(
+    conversation: UUID,
+    *,
+    token: Annotated[str, Parameter(env_var="SECURECONNECT_TOKEN", help="Access token of the user to join as.")],
+    url: Annotated[str, Parameter(help="The server.")] = "http://localhost:9090",
+    file: Annotated[Path | None, Parameter(help="Play this file instead of the test pattern.")] = None,
+    seconds: Annotated[float | None, Parameter(help="Leave after so many seconds.")] = None,
+) -> None:
+    """Join the conversation's call as a headless peer, or start one: a file or a test pattern in, statistics out."""
+    from secureconnect.robot import commands  # noqa: PLC0415
+
+    sys.exit(_run(commands.run_call(url, token, conversation, file=file, seconds=seconds, console=console)))
+
+
+@app.command
+def migrate(*, config: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Create or upgrade the database schema."""
+    settings = _settings(config, data_dir=data_dir)
+
+    async def work() -> str:
+        database = open_database(settings.database)
+        try:
+            return await migrate_schema(database)
+        finally:
+            await database.close()
+
+    console.print(f"The schema is at {_run(work())}.")
+
+
+@app.command
+def token(user: str, *, config: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Print an access token for a user, named by email or id."""
+    settings = _settings(config, data_dir=data_dir, log_level="error")
+
+    async def work() -> str:
+        application = Application(settings)
+        try:
+            return await application.accounts.mint(_user(user))
+        finally:
+            await application.stop()
+
+    sys.stdout.write(_run(work()) + "\n")
+
+
+@app.command(name="config")
+def print_config(*, config: ConfigFile = None) -> None:
+    """Every setting with its value and a sentence on it; secrets are not shown."""
+    settings = load_settings(config)
+    for name, field in Settings.model_fields.items():
+        console.print(f"[bold]{name}[/] = {getattr(settings, name)!r}", highlight=False)
+        console.print(f"    {field.description}", style="dim", highlight=False)
+
+
+async def _serve(settings: Settings, beside: Callable[[str], Coroutine[Any, Any, int]] | None = None) -> int:
+    """Serve until told to stop; with `beside`, run it against the server and stop when it ends."""
+    server = Server(Application(settings))
+    serving = asyncio.create_task(server.serve())
+    listening = asyncio.create_task(server.listening.wait())
+    await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+    if beside is None or not server.started:
+        listening.cancel()
+        await serving
+        return 0 if server.started else 1
+    scheme = "https" if settings.tls_certificate else "http"
+    companion = asyncio.create_task(beside(settings.public_url or f"{scheme}://localhost:{server.port}"))
+    await asyncio.wait({serving, companion}, return_when=asyncio.FIRST_COMPLETED)
+    companion.cancel()
+    server.should_exit = True
+    await asyncio.wait({companion})
+    await serving
+    return 0 if companion.cancelled() else companion.result()
+
+
+def _settings(config: Path | None, **overrides: Any) -> Settings:
+    settings = load_settings(config, **overrides)
+    set_up_logging(settings.log_level, settings.log_format)
+    return settings
+
+
+def _user(name: str) -> Any:
+    try:
+        return UUID(name)
+    except ValueError:
+        return name
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    return uvloop.run(work)

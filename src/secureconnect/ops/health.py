@@ -1,0 +1,68 @@
+"""Whether this process can do its work, dependency by dependency. Asked by api.ops; app names what to ask.
+
+It tells the truth or nothing: every answer is a question put to the dependency just now, bounded in time.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+
+from msgspec import Struct
+
+from secureconnect.clock import Clock
+
+PROBE_SECONDS = 2.0
+
+Probe = Callable[[], Awaitable[None]]
+
+
+class Dependency(Struct, frozen=True, omit_defaults=True):
+    """How one dependency answered: `healthy` with the time it took (milliseconds), or `unavailable` and why."""
+
+    status: str
+    latency_ms: float | None = None
+    detail: str | None = None
+
+
+class HealthReport(Struct, frozen=True):
+    """`status`: healthy, degraded (something does not answer) or draining (this process is going away)."""
+
+    status: str
+    service: str
+    version: str
+    time: datetime
+    dependencies: dict[str, Dependency]
+
+    @property
+    def is_good(self) -> bool:
+        return self.status == "healthy"
+
+
+class Health:
+    """The dependencies of one process."""
+
+    def __init__(self, *, version: str, clock: Clock, probes: Mapping[str, Probe]) -> None:
+        self._version = version
+        self._clock = clock
+        self._probes = probes
+        self.draining = False
+
+    async def report(self, *, ready: bool = False) -> HealthReport:
+        """Ask everything. With `ready`, a process that goes away says so: it wants no new work."""
+        answers = await asyncio.gather(*(self._ask(probe) for probe in self._probes.values()))
+        dependencies = dict(zip(self._probes, answers, strict=True))
+        status = "healthy" if all(one.status == "healthy" for one in answers) else "degraded"
+        if ready and self.draining:
+            status = "draining"
+        return HealthReport(status, "secureconnect", self._version, self._clock.now(), dependencies)
+
+    async def _ask(self, probe: Probe) -> Dependency:
+        begun = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await probe()
+        except TimeoutError:
+            return Dependency("unavailable", detail=f"no answer within {PROBE_SECONDS:g} s")
+        except Exception as failure:  # whatever a driver raises, it is not healthy
+            return Dependency("unavailable", detail=str(failure)[:200])
+        return Dependency("healthy", latency_ms=round((self._clock.monotonic() - begun) * 1000, 2))

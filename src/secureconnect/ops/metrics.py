@@ -1,0 +1,42 @@
+"""What this process measures, for Prometheus: one list. Counted where things happen, or read when somebody asks."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+CONTENT_TYPE = "text/plain; version=1.0.0; charset=utf-8"
+
+
+class Metrics:
+    """The registry and the metrics in it."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "secureconnect_http_requests", "HTTP requests answered.", ["method", "status"], registry=self._registry
+        )
+        self.request_seconds = Histogram(
+            "secureconnect_http_request_seconds", "Time to answer an HTTP request, seconds.", registry=self._registry
+        )
+        self.refusals = Counter("secureconnect_refusals", "Requests and sockets refused.", ["code"], registry=self._registry)
+
+    def read_when_asked(self, name: str, documentation: str, read: Callable[[], float], *, counts: bool = False) -> None:
+        """A figure that exists anyway: hot paths keep a plain number, read when somebody asks. `counts`: it only grows."""
+        self._registry.register(_Reading(name, documentation, read, counts=counts))
+
+    def exposition(self) -> bytes:
+        """Prometheus text format."""
+        return generate_latest(self._registry)
+
+
+class _Reading(Collector):
+    def __init__(self, name: str, documentation: str, read: Callable[[], float], *, counts: bool) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._read = read
+        self._family = CounterMetricFamily if counts else GaugeMetricFamily
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._family(self._name, self._documentation, value=self._read())
