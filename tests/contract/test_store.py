@@ -255,6 +255,7 @@ class Node:
 
     def __init__(self, database: Database, clock: ManualClock) -> None:
         self.database = database
+        self.clock = clock
         self.ids = IdFactory(clock.now_ms, os.urandom)
         self.http = httpx2.AsyncClient()
         self.accounts = AccountService(
@@ -413,6 +414,7 @@ async def _a_day_of_use(node: Node) -> None:
     await node.chat.timeline(grace, conversation_id, limit=1, after=message.message_id)
     await node.chat.conversations(grace, limit=1, after=message.message_id)
     await node.chat.rename(grace, conversation_id, None)
+    node.clock.advance(1)  # so that Grace is longer in it than Hedy, and inherits
     await node.chat.add(ada, conversation_id, [hedy])
     await node.chat.remove(ada, conversation_id, ada)
     await node.chat.delete(grace, conversation_id)

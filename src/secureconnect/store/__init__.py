@@ -56,11 +56,13 @@ class Database:
                 async with self._exclusively(), self._engine.begin() as connection:
                     return await work(connection)
             except DBAPIError as failure:
-                if _lost_a_race(failure) and attempt < ATTEMPTS:
+                if not _lost_a_race(failure):
+                    raise _as_unavailable(failure) from failure
+                if attempt < ATTEMPTS:
                     await asyncio.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311  (jitter, not a secret)
                     delay *= 2
                     continue
-                raise _as_unavailable(failure) from failure
+                raise Unavailable("The database keeps refusing this change; nothing was changed.") from failure
             except (OSError, TimeoutError) as failure:
                 raise _as_unavailable(failure) from failure
         raise AssertionError("the last attempt returns or raises")

@@ -1,0 +1,29 @@
+# SecureConnect. `make run` places a call; `make test` proves that it works. Both do all set-up themselves.
+PYTHON ?= python3
+UV = $(PYTHON) -m uv
+BIN = .venv/bin
+
+.PHONY: run test setup engines check
+
+run: setup
+	$(BIN)/secureconnect demo
+
+test: setup engines
+	tests/namespace $(BIN)/python -m pytest
+
+setup: .venv/.ready
+
+# The environment, exactly as locked; made again only when the lock changes.
+.venv/.ready: uv.lock pyproject.toml
+	@$(UV) --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet --user --break-system-packages uv
+	$(UV) sync --frozen --quiet --python "$$(command -v $(PYTHON))"
+	@touch $@
+
+# The real servers and the browser that the tests start.
+engines:
+	@tests/engines
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy

@@ -1,0 +1,94 @@
+"""A real server for tests: `secureconnect serve` as a child process on a free port, which a test may kill and start again."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from types import TracebackType
+
+START_SECONDS = 30.0
+STOP_SECONDS = 20.0
+SECRET = "a secret of the tests, forty characters.."
+
+
+class ServerProcess:
+    """One server. Its data stays in `data_dir` from one start to the next; the port stays too once it is known."""
+
+    def __init__(self, data_dir: Path, **settings: str) -> None:
+        self.data_dir = data_dir
+        self.port = 0
+        self._settings = {"JWT_SECRET": SECRET, "LOG_FORMAT": "json", **settings}
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self.lines: list[dict[str, object]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Start, and return when it listens. Raises RuntimeError with its last words when it does not."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("SECURECONNECT_")}
+        environment |= {f"SECURECONNECT_{name}": value for name, value in self._settings.items()}
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "secureconnect", "serve"),
+            *("--port", str(self.port), "--data-dir", str(self.data_dir)),
+            env=environment,
+            stderr=asyncio.subprocess.PIPE,
+            limit=2**20,
+        )
+        listening = asyncio.get_running_loop().create_future()
+        self._reader = asyncio.create_task(self._read(listening))
+        async with asyncio.timeout(START_SECONDS):
+            self.port = await listening
+
+    async def stop(self) -> int:
+        """Ask it to end, and return its exit status."""
+        return await self._end(signal.SIGTERM)
+
+    async def kill(self) -> None:
+        """End it as a power cut would."""
+        await self._end(signal.SIGKILL)
+
+    async def _end(self, how: signal.Signals) -> int:
+        assert self._process is not None
+        assert self._reader is not None
+        if self._process.returncode is None:
+            self._process.send_signal(how)
+        async with asyncio.timeout(STOP_SECONDS):
+            status = await self._process.wait()
+            await self._reader
+        return status
+
+    async def _read(self, listening: "asyncio.Future[int]") -> None:
+        """Its log is read to the end: a pipe that nobody reads stops the one who writes."""
+        assert self._process is not None
+        assert self._process.stderr is not None
+        words = []
+        async for line in self._process.stderr:
+            words.append(line.decode())
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            self.lines.append(entry)
+            if entry.get("event") == "listening" and not listening.done():
+                listening.set_result(int(entry["port"]))
+        if not listening.done():
+            listening.set_exception(RuntimeError("the server did not start:\n" + "".join(words[-40:])))
+
+    async def __aenter__(self) -> "ServerProcess":
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
