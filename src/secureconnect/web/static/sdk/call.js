@@ -13,7 +13,7 @@
 import { ApiError } from './api.js';
 import { Mesh } from './mesh.js';
 import { Signaling } from './protocol.js';
-import { levelOf } from './quality.js';
+import { reportOf } from './quality.js';
 import { DEFAULT_MEDIA, mediaOf, reduce, withCall } from './snapshot.js';
 
 const TICK_MS = 2_000;
@@ -45,7 +45,7 @@ const LIVE = new Set(['ringing', 'active']);
  */
 export class Call extends EventTarget {
   /** @type {Map<string, QualityReport>} */ reports = new Map();
-  /** Own samples, one every two seconds. @type {{at: number, level: number, rtt_ms: number|null, loss: number}[]} */ history = [];
+  /** Own reports, one every two seconds. @type {(QualityReport & {at: number})[]} */ history = [];
   /** @type {OverReason|null} */ reason = null;
   /** @type {Map<string, number>} by session */ #lostAt = new Map();
   /** @type {Map<string, number>} by session */ #seenAt = new Map();
@@ -274,7 +274,7 @@ export class Call extends EventTarget {
   /** @param {Frame} frame */
   #departed(frame) {
     if (frame.session_id === this.sessionId) {
-      if (frame.reason !== 'ended') this.#finish(frame.reason === 'moved' ? 'moved' : 'left');
+      if (frame.reason !== 'ended') this.#finish(frame.reason === 'moved' ? 'moved' : 'left'); // the end itself comes as a `call`
       return;
     }
     this.mesh.close(frame.session_id);
@@ -329,19 +329,13 @@ export class Call extends EventTarget {
 
   /** The report is also this socket's heartbeat: it is acknowledged, or the socket is dead. @param {number} now @param {Peer[]} peers */
   #report(now, peers) {
-    const samples = peers.flatMap((peer) => (peer.sample ? [peer.sample] : []));
-    const rtts = samples.flatMap((one) => one.rttMs ?? []);
-    const rtt = rtts.length ? Math.max(...rtts) : null;
-    const loss = Math.max(0, ...samples.map((one) => one.loss));
-    const connected = peers.length === 0 || peers.some((peer) => peer.state === 'connected');
-    const level = connected ? levelOf({ rttMs: rtt, loss }) : 0;
-    if (peers.some((peer) => peer.connectedAt)) this.history.push({ at: now, level, rtt_ms: rtt, loss });
+    const report = reportOf(peers);
+    if (peers.some((peer) => peer.connectedAt)) this.history.push({ at: now, ...report });
     if (this.history.length > 1_800) this.history.shift(); // one hour
-    if (this.signaling.state !== 'open' || (level === this.#reportedLevel && now - this.#reportedAt < REPORT_EVERY_MS)) return;
+    if (this.signaling.state !== 'open' || (report.level === this.#reportedLevel && now - this.#reportedAt < REPORT_EVERY_MS)) return;
     this.#reportedAt = now;
-    this.#reportedLevel = level;
-    const bitrate = samples.reduce((sum, one) => sum + one.inKbps + one.outKbps, 0);
-    this.signaling.send({ type: 'quality', report: { level, rtt_ms: rtt, loss: Math.round(loss * 1000) / 1000, bitrate_kbps: bitrate } });
+    this.#reportedLevel = report.level;
+    this.signaling.send({ type: 'quality', report });
   }
 
   /** The socket was refused: the call may be over, or the session may have been gone for too long. @returns {Promise<boolean>} try again */

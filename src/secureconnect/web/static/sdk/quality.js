@@ -4,6 +4,7 @@
  * Called by call.js every two seconds for each peer. Pure but for reading `getStats`.
  *
  * @import {Peer} from './peer.js'
+ * @import {QualityReport} from './shapes.js'
  * @typedef {object} Sample
  * @property {number} at ms since the epoch
  * @property {number|null} rttMs round trip of the path, ms
@@ -34,6 +35,24 @@ const LEVELS = [
 export function levelOf({ rttMs, loss }) {
   const bad = LEVELS.find((limit) => (rttMs ?? 0) >= limit.rttMs || loss >= limit.loss);
   return bad ? bad.level : 4;
+}
+
+/**
+ * What a session says of its own connection to the others: as good as its worst path.
+ * @param {Peer[]} peers @returns {QualityReport}
+ */
+export function reportOf(peers) {
+  const samples = peers.flatMap((peer) => peer.sample ?? []);
+  const rtts = samples.flatMap((one) => one.rttMs ?? []);
+  const rtt = rtts.length ? Math.max(...rtts) : null;
+  const loss = Math.max(0, ...samples.map((one) => one.loss));
+  const connected = peers.length === 0 || peers.some((peer) => peer.state === 'connected');
+  return {
+    level: connected ? levelOf({ rttMs: rtt, loss }) : 0,
+    rtt_ms: rtt,
+    loss: Math.round(loss * 1000) / 1000,
+    bitrate_kbps: samples.reduce((sum, one) => sum + one.inKbps + one.outKbps, 0),
+  };
 }
 
 /**

@@ -140,7 +140,7 @@ export class ThreadView {
     fill(element,
       group && !own && (first ? avatar(sender, message.sender_id, 'small') : h('span', { class: 'avatar-space' })),
       h('div', { class: 'bubble-box' }, first && group && !own && h('span', { class: 'sender' }, sender),
-        h('div', { class: 'bubble' }, h('span', { class: 'sr-only' }, own ? t('you') : sender), ...linked(message.content)), state));
+        h('span', { class: 'sr-only' }, `${own ? t('you') : sender}: `), h('div', { class: 'bubble', test: 'message' }, ...linked(message.content)), state));
   }
 
   /** @param {HTMLElement} element @param {ShownMessage} message @param {NonNullable<Message['call']>} call */
