@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -19,11 +19,15 @@ from secureconnect.ops.logging import set_up_logging
 from secureconnect.store import open_database
 from secureconnect.store.schema import migrate as migrate_schema
 
+if TYPE_CHECKING:
+    from secureconnect.load.report import Report
+
 T = TypeVar("T")
 app = App(name="secureconnect", version=VERSION, help="Calls for any chat application, self-hosted.")
 bench = App(name="bench", help="Load, with progress while it runs and a table at the end.")
 app.command(bench)
 console = Console()
+_progress = Console(stderr=True)
 log = structlog.get_logger(__name__)
 
 ConfigFile = Annotated[Path | None, Parameter(name="--config", help="A TOML file with settings.")]
@@ -120,6 +124,50 @@ def token(user: str, *, config: ConfigFile = None, data_dir: DataDir = None) -> 
     sys.stdout.write(_run(work()) + "\n")
 
 
+Url = Annotated[str | None, Parameter(help="Origin of the server; without it one is started for the time of the run.")]
+Secret = Annotated[str | None, Parameter(env_var="SECURECONNECT_JWT_SECRET", help="The server's secret: people are minted here.")]
+Json = Annotated[bool, Parameter(name="--json", help="The result as JSON on standard output.")]
+
+
+@bench.command
+def relay(*, url: Url = None, secret: Secret = None, pairs: int = 50, seconds: float = 5.0, as_json: Json = False) -> None:
+    """What relaying one signaling message costs the server, and how long it takes."""
+    from secureconnect.load.options import RelayOptions  # noqa: PLC0415
+    from secureconnect.load.relay import run_relay  # noqa: PLC0415
+
+    _measure(run_relay(RelayOptions(url=url, secret=secret, pairs=pairs, seconds=seconds), _progress), as_json=as_json)
+
+
+@bench.command
+def connections(
+    *, url: Url = None, secret: Secret = None, sockets: int = 20_000, hold: float = 45.0, as_json: Json = False
+) -> None:
+    """What holding many idle sockets costs the server."""
+    from secureconnect.load.connections import run_connections  # noqa: PLC0415
+    from secureconnect.load.options import ConnectionsOptions  # noqa: PLC0415
+
+    options = ConnectionsOptions(url=url, secret=secret, sockets=sockets, hold_seconds=hold)
+    _measure(run_connections(options, _progress), as_json=as_json)
+
+
+@bench.command
+def calls(
+    *,
+    url: Url = None,
+    secret: Secret = None,
+    pairs: int = 50,
+    seconds: float = 10.0,
+    rate: float | None = None,
+    as_json: Json = False,
+) -> None:
+    """Whole calls, from initiate to the end: how many a second, how long until the other's phone knows."""
+    from secureconnect.load.calls import run_calls  # noqa: PLC0415
+    from secureconnect.load.options import CallsOptions  # noqa: PLC0415
+
+    options = CallsOptions(url=url, secret=secret, pairs=pairs, seconds=seconds, rate=rate)
+    _measure(run_calls(options, _progress), as_json=as_json)
+
+
 @app.command(name="config")
 def print_config(*, config: ConfigFile = None) -> None:
     """Every setting with its value and a sentence on it; secrets are not shown."""
@@ -153,6 +201,15 @@ def _settings(config: Path | None, **overrides: Any) -> Settings:
     settings = load_settings(config, **overrides)
     set_up_logging(settings.log_level, settings.log_format)
     return settings
+
+
+def _measure(run: "Coroutine[Any, Any, Report]", *, as_json: bool) -> None:
+    report = _run(run)
+    if as_json:
+        sys.stdout.write(report.to_json().decode() + "\n")
+    else:
+        console.print(report)
+    sys.exit(0 if report.ok else 1)
 
 
 def _user(name: str) -> Any:
