@@ -93,6 +93,8 @@ def _first_fault(failure: ValidationException) -> str:
     faults = failure.extra
     if isinstance(faults, list) and faults and isinstance(faults[0], dict):
         field, message = faults[0].get("key"), str(faults[0].get("message", failure.detail))
+        if field == "data" and message == "'data'":
+            return "The body is missing: send a JSON object."
         return f"{field}: {message}" if field else message
     return failure.detail
 

@@ -33,6 +33,7 @@ from secureconnect.calls.commands import (
     Person,
     Tick,
 )
+from secureconnect.chat.events import Announcer as TimelineAnnouncer
 from secureconnect.clock import Clock
 from secureconnect.errors import NotAMember, NotFound, NotJoined, Unavailable, Unprocessable
 from secureconnect.ids import CallId, ConversationId, DeviceId, IdFactory, NodeId, SessionId, UserId, short
@@ -49,7 +50,6 @@ SAVE_ATTEMPTS = 10
 """Times to decide again after somebody else changed the call in between. Only other nodes can be faster, and rarely."""
 
 MakeCommand = Callable[[AsyncConnection, dict[UserId, str]], Awaitable[Command]]
-OnCallCreated = Callable[[Call, Sequence[UserId]], None]
 
 
 class InitiateRequest(Struct, frozen=True):
@@ -67,6 +67,7 @@ class _Decision(Struct, frozen=True):
     before: Call | None
     outcome: Outcome
     members: list[UserId]
+    entry: chat_store.Message | None = None
 
 
 class CallService:
@@ -81,7 +82,6 @@ class CallService:
         clock: Clock,
         node_id: NodeId,
         grace: timedelta,
-        on_created: OnCallCreated = lambda _call, _members: None,
     ) -> None:
         self._database = database
         self._announcer = Announcer(bus)
@@ -89,7 +89,7 @@ class CallService:
         self._clock = clock
         self._node_id = node_id
         self._grace = grace
-        self._on_created = on_created
+        self._timeline = TimelineAnnouncer(bus, clock)
         self._turns: WeakValueDictionary[CallId, asyncio.Lock] = WeakValueDictionary()
 
     # Commands of people
@@ -129,14 +129,14 @@ class CallService:
                 now,
             )
             call = await store.insert_call(connection, outcome.call)
-            message_id = self._ids.message()
-            await chat_store.note_call(connection, message_id, call.conversation_id, caller_id, call_id, now)
-            return _Decision(None, Outcome(call, outcome.events), list(names))
+            entry_id = await chat_store.note_call(connection, self._ids.message(), call.conversation_id, caller_id, call_id, now)
+            entry = (await chat_store.find_messages(connection, [entry_id]))[entry_id]
+            return _Decision(None, Outcome(call, outcome.events), list(names), entry)
 
         decision = await self._database.transact(work)
         self._publish(decision)
-        if decision.outcome.changed:
-            self._on_created(decision.outcome.call, decision.members)
+        if decision.entry is not None:
+            self._timeline.message_created(decision.entry, decision.members)
         return decision.outcome.call
 
     async def join(self, user_id: UserId, call_id: CallId, device_id: DeviceId | None = None, mode: str | None = None) -> Call:

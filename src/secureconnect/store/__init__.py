@@ -7,7 +7,7 @@ beside the functions that run it. Nobody else writes SQL.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,31 +50,26 @@ class Database:
 
         Whatever `work` raises rolls back. Raises Unavailable when the database cannot be reached or keeps refusing.
         """
+        return await self._run(work, read_only=False)
+
+    async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run `work`, which only reads, beside whoever is writing. Raises Unavailable as `transact` does."""
+        return await self._run(work, read_only=True)
+
+    async def _run(self, work: Callable[[AsyncConnection], Awaitable[T]], *, read_only: bool) -> T:
         delay = FIRST_BACKOFF
-        for attempt in range(1, ATTEMPTS + 1):
+        for _ in range(ATTEMPTS):
             try:
-                async with self._exclusively(), self._engine.begin() as connection:
+                async with self._begun(read_only=read_only) as connection:
                     return await work(connection)
             except DBAPIError as failure:
                 if not _lost_a_race(failure):
                     raise _as_unavailable(failure) from failure
-                if attempt < ATTEMPTS:
-                    await asyncio.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311  (jitter, not a secret)
-                    delay *= 2
-                    continue
-                raise Unavailable("The database keeps refusing this change; nothing was changed.") from failure
             except (OSError, TimeoutError) as failure:
                 raise _as_unavailable(failure) from failure
-        raise AssertionError("the last attempt returns or raises")
-
-    async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Run `work`, which only reads, beside whoever is writing. Raises Unavailable as `transact` does."""
-        try:
-            async with self._engine.connect() as connection:
-                await connection.execution_options(secureconnect_read_only=True)
-                return await work(connection)
-        except (DBAPIError, OSError, TimeoutError) as failure:
-            raise _as_unavailable(failure) from failure
+            await asyncio.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311  (jitter, not a secret)
+            delay *= 2
+        raise Unavailable("The database keeps refusing this change; nothing was changed.")
 
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer."""
@@ -96,12 +91,13 @@ class Database:
         await self._engine.dispose()
 
     @asynccontextmanager
-    async def _exclusively(self) -> AsyncIterator[None]:
-        if self._writer is None:
-            yield
+    async def _begun(self, *, read_only: bool) -> AsyncIterator[AsyncConnection]:
+        if read_only:
+            async with self._engine.connect() as connection:
+                yield await connection.execution_options(secureconnect_read_only=True)
         else:
-            async with self._writer:
-                yield
+            async with self._writer or nullcontext(), self._engine.begin() as connection:
+                yield connection
 
 
 def open_database(url: str) -> Database:
