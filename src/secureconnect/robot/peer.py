@@ -156,7 +156,8 @@ class Peer:
         sdp, candidates = take_candidates(offer.sdp)
         offering = self._connection.signalingState == "have-local-offer"
         if offering and not self._polite:
-            log.debug("offer ignored: ours goes first", session=short(self.remote))
+            # Said again: a side that came back to a fresh snapshot was never given the first, and both would wait for ever.
+            await self._describe()
             return
         if offering or self._connection.signalingState == "closed" or self._is_another(offer, sdp.ufrags):
             await self._replace(anew=self._remote_id not in {None, offer.connection_id})

@@ -123,9 +123,19 @@ async def test_when_both_offer_the_impolite_one_is_answered() -> None:
         for frame in list(pair.sent):
             pair.deliver(frame)
         await both(pair)
-        assert [(frame["type"], frame["from"]) for frame in pair.sent[2:]] == [("answer", ADA)]
-        first, answer = (frame for frame in pair.sent if frame["from"] == ADA)
-        assert first["connection_id"] == answer["connection_id"]
+        assert {frame["type"] for frame in pair.sent if frame["from"] == LINUS} == {"offer"}
+        assert "answer" in {frame["type"] for frame in pair.sent if frame["from"] == ADA}
+        assert len({frame["connection_id"] for frame in pair.sent}) == 2
+
+
+async def test_an_offer_that_was_lost_with_the_servers_log_does_not_lock_both() -> None:
+    async with a_pair() as pair:
+        pair.hold = True
+        pair.peers[LINUS].offer()
+        await until(lambda: len(pair.sent) == 1)
+        pair.hold = False  # Ada came back after the offer and was given a snapshot instead of it.
+        pair.peers[ADA].offer()
+        await both(pair)
 
 
 async def test_an_offer_of_a_new_connection_replaces_the_old_one() -> None:
