@@ -49,7 +49,7 @@ export class Call extends EventTarget {
   /** @type {OverReason|null} */ reason = null;
   /** @type {Map<string, number>} by session */ #lostAt = new Map();
   /** @type {Map<string, number>} by session */ #seenAt = new Map();
-  #fresh = true;
+  /** @type {string|null} that this page was welcomed as */ #session = null;
   #hand = false;
   #reportedAt = 0;
   #reportedLevel = -1;
@@ -248,12 +248,11 @@ export class Call extends EventTarget {
   /** @param {Frame} frame */
   #welcomed(frame) {
     if (frame.ice_servers) this.mesh.useIceServers(frame.ice_servers);
-    // A fresh session, or a fresh page of an old one: nothing of what was negotiated is left on this side.
-    if (!frame.resumed || this.#fresh) {
-      this.mesh.startOver();
-      for (const { session_id: id } of this.others()) if (id) this.mesh.offer(id, frame.session_id);
+    if (!frame.resumed || this.#session === null) {
+      this.mesh.startOver(this.#session === frame.session_id);
+      for (const { session_id: id, peer } of this.others()) if (id && !peer) this.mesh.offer(id, frame.session_id);
     }
-    this.#fresh = false;
+    this.#session = frame.session_id;
     this.#announce();
     this.#emitState();
   }
@@ -290,7 +289,7 @@ export class Call extends EventTarget {
 
   /** Tell the others what changed here since they were last told. */
   #announce() {
-    if (!this.sessionId || this.#fresh || this.reason || this.media.opening) return;
+    if (!this.sessionId || this.#session === null || this.reason || this.media.opening) return;
     const told = mediaOf(this.snapshot, this.sessionId);
     /** @type {[boolean, boolean, Frame][]} */
     const facts = [

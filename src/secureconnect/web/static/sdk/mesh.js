@@ -54,12 +54,20 @@ export class Mesh extends EventTarget {
   }
 
   /**
-   * Nothing that was negotiated is left on this side. What the others said to it may still be on its way, and is not meant for what
-   * is offered next: it is passed over until `settle`.
+   * The server knows nothing of what was negotiated. Media that flows goes on, with an offer that repeats its path, when the others
+   * still know this session by its name; everything else is closed. What the others said to that may still be on its way, and is not
+   * meant for what is offered next: it is passed over until `settle`.
+   * @param {boolean} sameSession
    */
-  startOver() {
-    this.#retired = new Set(this.connections);
-    this.closeAll();
+  startOver(sameSession) {
+    for (const [id, peer] of this.peers) {
+      if (sameSession && peer.state === 'connected') {
+        peer.restart(this.#configuration());
+        continue;
+      }
+      if (peer.remoteId) this.#retired.add(peer.remoteId);
+      this.close(id);
+    }
   }
 
   /** The server has heard of what this side offers now; whoever speaks from here on speaks to that. */

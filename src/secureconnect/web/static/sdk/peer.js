@@ -162,7 +162,7 @@ export class Peer extends EventTarget {
 
   /** @param {RTCPeerConnection} pc */
   async #negotiate(pc) {
-    if (pc !== this.#pc) return;
+    if (pc !== this.#pc || pc.signalingState === 'closed') return;
     try {
       this.#makingOffer = true;
       await pc.setLocalDescription();
