@@ -25,6 +25,7 @@ COLUMNS = (
     "p99, ms",
     "server core",
     "driver core",
+    "others, cores",
 )
 
 
@@ -51,6 +52,7 @@ class Turn(msgspec.Struct, frozen=True):
     p99_ms: float
     server_busy: float
     driver_busy: float
+    others_busy: float
 
 
 def write(turns: list[Turn], faults: list[str], run: Run) -> Path:
@@ -104,6 +106,7 @@ def _table(turns: list[Turn]) -> list[str]:
                     f"{median(turn.p99_ms for turn in mine):.2f}",
                     f"{median(turn.server_busy for turn in mine):.0%}",
                     f"{median(turn.driver_busy for turn in mine):.0%}",
+                    f"{median(turn.others_busy for turn in mine):.2f}",
                 )
             )
         )

@@ -1,6 +1,6 @@
 """The relay of SecureConnect next to others, in one run: the same driver, the same messages, one server core, turn by turn.
 
-    uv run python bench/side_by_side.py [--rounds 5] [--seconds 3] [--pairs 50] [--window 1] [--rate 10000]
+    uv run python bench/side_by_side.py [--rounds 5] [--seconds 3] [--pairs 50] [--window 16] [--rate 10000] [--tries 5]
 
 Installs the Node servers into bench/relays/node_modules when they are missing. Writes bench/results/<date>-relay.md and .json.
 """
@@ -33,6 +33,8 @@ from wires import PeerWire
 HERE = Path(__file__).parent
 RELAYS = HERE / "relays"
 WARM_UP = 0.5
+QUIET_CORES = 0.1
+"""How much of the machine others may use in a turn that counts."""
 
 
 class Subject(msgspec.Struct):
@@ -97,6 +99,16 @@ async def ours(pairs: int) -> AsyncIterator[Subject]:
         rest.close()
 
 
+async def quiet_turn(subject: Subject, size: int, number: int, arguments: argparse.Namespace) -> Turn:
+    """A turn in which others left the machine alone, or the quietest of a few."""
+    tried = []
+    for _ in range(arguments.tries):
+        tried.append(await turn(subject, size, number, arguments))
+        if tried[-1].others_busy <= QUIET_CORES:
+            break
+    return min(tried, key=lambda one: one.others_busy)
+
+
 async def turn(subject: Subject, size: int, number: int, arguments: argparse.Namespace) -> Turn:
     """Closed loop for cost and throughput, then open loop at one rate for everybody, for latency."""
     phase = Phase(subject.process, WARM_UP, arguments.seconds, lambda passed: None)
@@ -115,6 +127,7 @@ async def turn(subject: Subject, size: int, number: int, arguments: argparse.Nam
         opened.latency_ms(0.99),
         (closed.server_cpu or 0.0) / closed.seconds,
         closed.driver_cpu / closed.seconds,
+        max(closed.others or 0.0, opened.others or 0.0),
     )
 
 
@@ -144,7 +157,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> tuple[list
                 for size in SIZES:
                     for subject in subjects:
                         progress.update(task, description=f"round {number + 1}: {subject.name}, {size} B")
-                        turns.append(await turn(subject, size, number, arguments))
+                        turns.append(await quiet_turn(subject, size, number, arguments))
                         progress.advance(task)
         faults = [f"{subject.name}: {what}: {count}" for subject in subjects for what, count in subject.tally.faults.items()]
         for subject in subjects:
@@ -159,7 +172,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--pairs", type=int, default=50)
-    parser.add_argument("--window", type=int, default=1)
+    parser.add_argument("--window", type=int, default=16)
+    parser.add_argument("--tries", type=int, default=5, help="repeat a turn that others disturb up to this often")
     parser.add_argument("--rate", type=float, default=10_000.0)
     arguments = parser.parse_args()
     if shutil.which("node") is None:

@@ -38,6 +38,16 @@ class Process:
         raise LookupError("the kernel shows no Pss")
 
 
+def busy_seconds() -> float:
+    """What all cores of this machine have worked since it began: for telling how much of it was neither server nor driver."""
+    stat = Path("/proc/stat")
+    if not stat.is_file():
+        return 0.0
+    # proc(5): user, nice, system, idle, iowait, irq, softirq, steal.
+    ticks = [int(field) for field in stat.read_bytes().split(b"\n", 1)[0].split()[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
 def cores() -> tuple[set[int], set[int]] | None:
     """Core sets for server and driver, or None where they cannot be kept apart."""
     if sys.platform != "linux":

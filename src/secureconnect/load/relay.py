@@ -140,6 +140,8 @@ def case_of(name: str, closed: Sample, opened: Sample) -> Case:
         values["server_cpu_us"] = closed.server_cpu_us
         values["server_busy"] = closed.server_cpu / closed.seconds
         values["open_server_cpu_us"] = opened.server_cpu_us
+    if closed.others is not None and opened.others is not None:
+        values["others_busy"] = max(closed.others, opened.others)
     return Case(name, values)
 
 

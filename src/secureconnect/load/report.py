@@ -16,6 +16,7 @@ LABELS = {
     "server_cpu_us": ("server CPU a relay, closed loop, µs", ".1f"),
     "server_busy": ("server's core in use", ".0%"),
     "driver_busy": ("driver's core in use", ".0%"),
+    "others_busy": ("cores in use by others", ".2f"),
     "rate_per_s": ("relays a second, open loop", ",.0f"),
     "open_server_cpu_us": ("server CPU a relay, open loop, µs", ".1f"),
     "open_p50_ms": ("latency p50, open loop, ms", ".2f"),

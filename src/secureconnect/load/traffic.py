@@ -14,7 +14,7 @@ import msgspec
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from secureconnect.load.contents import DIGITS, Content
-from secureconnect.load.proc import Process
+from secureconnect.load.proc import Process, busy_seconds
 from secureconnect.load.report import quantile
 from secureconnect.load.rest import LoadError
 from secureconnect.load.wire import Arrival, RefusedError, Wire
@@ -153,6 +153,15 @@ class Sample(msgspec.Struct, frozen=True):
     """Of each message that arrived in the stretch, sorted."""
     server_cpu: float | None
     driver_cpu: float
+    machine_cpu: float
+    """All cores of the driver's machine, whoever used them."""
+
+    @property
+    def others(self) -> float | None:
+        """Cores used by neither server nor driver: more than a little, and the numbers are not worth keeping."""
+        if self.server_cpu is None or not self.machine_cpu:
+            return None
+        return max(self.machine_cpu - self.server_cpu - self.driver_cpu, 0.0) / self.seconds
 
     @property
     def per_second(self) -> float:
@@ -175,6 +184,7 @@ class Meter:
         self._server = server
         self._server_cpu = server.cpu_seconds() if server else 0.0
         self._driver_cpu = time.process_time()
+        self._machine_cpu = busy_seconds()
         self._first = len(tally.latencies)
         self._started = time.perf_counter()
 
@@ -182,7 +192,8 @@ class Meter:
         seconds = time.perf_counter() - self._started
         server_cpu = self._server.cpu_seconds() - self._server_cpu if self._server else None
         driver_cpu = time.process_time() - self._driver_cpu
-        return Sample(seconds, sorted(self._tally.latencies[self._first :]), server_cpu, driver_cpu)
+        machine_cpu = busy_seconds() - self._machine_cpu
+        return Sample(seconds, sorted(self._tally.latencies[self._first :]), server_cpu, driver_cpu, machine_cpu)
 
 
 class Phase(msgspec.Struct, frozen=True):
@@ -250,10 +261,12 @@ async def elapse(seconds: float, tick: Tick) -> None:
 
 
 async def _drain(flows: Sequence[Flow], tally: Tally, patience: float = 5.0) -> None:
-    """Wait until nothing is under way, and count what did not come in time."""
-    deadline = time.perf_counter() + patience
+    """Wait until nothing is under way; count what is, once nothing has arrived for `patience` seconds."""
+    before, since = -1, time.perf_counter()
     while missing := sum(flow.under_way for flow in flows):
-        if time.perf_counter() > deadline:
+        if missing != before:
+            before, since = missing, time.perf_counter()
+        elif time.perf_counter() > since + patience:
             tally.faults["message that did not arrive"] += missing
             return
         await asyncio.sleep(0.01)
