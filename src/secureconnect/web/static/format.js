@@ -56,6 +56,12 @@ export function titleOf(conversation, ownId) {
   return names.length ? listOf(names) : t('only_you');
 }
 
+/** Whose colour a conversation has: the other person's, or its own when there are several. @param {Conversation} conversation @param {string} ownId @returns {string} */
+export function faceOf(conversation, ownId) {
+  const others = conversation.participants.filter((one) => one.user_id !== ownId);
+  return others.length === 1 && !conversation.title ? others[0].user_id : conversation.conversation_id;
+}
+
 /** @param {Date} date */
 function midnight(date) {
   return new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();

@@ -7,7 +7,7 @@
  * @import {Switchboard} from '../switchboard.js'
  * @import {Conversation} from '/sdk/shapes.js'
  */
-import { shortTime, titleOf } from '../format.js';
+import { faceOf, shortTime, titleOf } from '../format.js';
 import { icon } from '../icons.js';
 import { t } from '../words.js';
 import { callWords, inCall } from './call-entry.js';
@@ -85,7 +85,7 @@ export class HomeView {
     const id = conversation.conversation_id;
     return h('li', { class: 'conversation' },
       h('a', { href: `#/c/${id}`, class: 'conversation-link', test: 'conversation-item', 'data-conversation': id },
-        avatar(titleOf(conversation, this.ownId), id),
+        avatar(titleOf(conversation, this.ownId), faceOf(conversation, this.ownId)),
         h('span', { class: 'conversation-text' },
           h('span', { class: 'conversation-top' }, h('span', { class: 'conversation-title ellipsis' }), h('time', { class: 'muted' })),
           h('span', { class: 'conversation-bottom' }, h('span', { class: 'conversation-last ellipsis muted' }), h('span', { class: 'badge', hidden: true })))),

@@ -9,7 +9,7 @@
  * @import {HomeActions} from './home.js'
  * @typedef {{key: string, day?: string, message?: ShownMessage, first?: boolean}} Line
  */
-import { clock, day, duration, listOf, titleOf } from '../format.js';
+import { clock, day, duration, faceOf, listOf, titleOf } from '../format.js';
 import { icon } from '../icons.js';
 import { t } from '../words.js';
 import { callWords, inCall, wasMissed } from './call-entry.js';
@@ -82,7 +82,7 @@ export class ThreadView {
     const call = (/** @type {'audio'|'video'} */ type) => () => { if (this.conversation) this.actions.call(this.conversation, type); };
     fill(this.head,
       h('a', { class: 'icon-button back', href: '#/', 'aria-label': t('back'), title: t('back') }, icon('back')),
-      avatar(title, conversation.conversation_id),
+      avatar(title, faceOf(conversation, this.ownId)),
       h('div', { class: 'grow thread-title' }, h('h2', { class: 'ellipsis' }, title),
         conversation.title || others.length > 1 ? h('p', { class: 'muted ellipsis' }, conversation.title ? listOf(others) : t('n_people', { n: others.length + 1 })) : null),
       iconButton('phone', t('audio_call_start'), call('audio'), { test: 'call-audio', disabled: running, class: 'tinted' }),
