@@ -91,6 +91,7 @@ def call(
     """Join the conversation's call as a headless peer, or start one: a file or a test pattern in, statistics out."""
     from secureconnect.robot import commands  # noqa: PLC0415
 
+    set_up_logging("warning", "auto")
     sys.exit(_run(commands.run_call(url, token, conversation, file=file, seconds=seconds, console=console)))
 
 
