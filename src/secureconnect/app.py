@@ -4,14 +4,17 @@ Nothing here decides anything about calls, people or sockets; it hands each part
 """
 
 import asyncio
+import fcntl
 import os
 import secrets
+import signal
 import socket
-from collections.abc import Awaitable
-from contextlib import suppress
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
 
 import httpx2
@@ -150,9 +153,12 @@ class Application:
         )
         self.api: Litestar = create_api(services, version=VERSION, allowed_origins=settings.allowed_origins)
         self._loops: list[asyncio.Task[None]] = []
+        self._lock: IO[str] | None = None
 
     async def start(self) -> None:
         """Open what must be open before the first request. Raises ConfigurationError when the schema is not ours."""
+        if not self.database.is_shared:
+            self._lock = claim(self.settings.data_dir)
         await prepare_schema(self.database)
         await self.timers.start()
         for run in (self.timers.run, self.sockets.keep_alive):
@@ -171,6 +177,8 @@ class Application:
         await self.bus.close()
         await self.http.aclose()
         await self.database.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -208,6 +216,16 @@ class Server(uvicorn.Server):
         self.listening = asyncio.Event()
         self.port = settings.port
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn's own raises the signal again once it has stopped, and the process dies of it. To end as asked is success."""
+        before = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self._application.start()
         await super().startup(sockets)
@@ -232,6 +250,21 @@ async def prepare_schema(database: Database) -> None:
     found, wanted = await current_revision(database), wanted_revision()
     if found != wanted:
         raise ConfigurationError(f"the database's schema is at {found}, this program needs {wanted}: run `secureconnect migrate`")
+
+
+def claim(data_dir: Path) -> IO[str]:
+    """Hold the data directory for this process, as long as the file it returns is open.
+
+    Raises ConfigurationError when another server holds it: each would take the other for one that was killed.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    file = (data_dir / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ConfigurationError(f"data_dir: another server is using {data_dir}; stop it, or give this one its own") from None
+    return file
 
 
 def shared_secret(settings: Settings) -> str:

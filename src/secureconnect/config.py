@@ -102,4 +102,4 @@ def load_settings(config_file: Path | None = None, **overrides: Any) -> Settings
     except ValidationError as failure:
         first = failure.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"setting {name}: {first['msg']}") from None
+        raise ConfigurationError(f"setting {name}: {first['msg'].removeprefix('Value error, ')}") from None

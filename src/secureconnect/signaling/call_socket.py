@@ -86,14 +86,19 @@ class CallSockets:
         room = await self._hub.enter(topic)
         try:
             call, session = await self._calls.open_session(user_id, call_id, device_id, resume)
-            room.learn(call)
-            seat = Seat(topic, call_id, user_id, session, self._clock.monotonic())
-            room.take(seat)
-            backlog = await self._bus.read(topic, after if session.session_id == resume else None)
-            room.restore(seat, backlog)
         except BaseException:
             await self._hub.leave(topic)
             raise
+        room.learn(call)
+        seat = Seat(topic, call_id, user_id, session, self._clock.monotonic())
+        room.take(seat)
+        try:
+            backlog = await self._bus.read(topic, after if session.session_id == resume else None)
+        except BaseException:
+            # The session is open for everybody else; whoever asked for it will not get a socket.
+            self._spawn(self.close(room, seat))
+            raise
+        room.restore(seat, backlog)
         return CallSocket(self, Opening(seat, room, backlog, after))
 
     def welcome(self, opening: Opening) -> tuple[bytes, int]:
@@ -117,9 +122,8 @@ class CallSockets:
         )
         return encode(frame), opening.backlog.head
 
-    async def close(self, opening: Opening) -> None:
+    async def close(self, room: CallRoom, seat: Seat) -> None:
         """The socket is gone. Unless its session has left, the participant has the grace to come back."""
-        seat, room = opening.seat, opening.room
         room.release(seat)
         await self._hub.leave(seat.topic)
         while not seat.gone:
@@ -162,4 +166,4 @@ class CallSocket:
         self._sockets.handlers.receive(self._opening.room, self._opening.seat, frame, now)
 
     async def closed(self) -> None:
-        await asyncio.shield(self._sockets.close(self._opening))
+        await asyncio.shield(self._sockets.close(self._opening.room, self._opening.seat))

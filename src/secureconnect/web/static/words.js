@@ -209,7 +209,7 @@ const WORDS = {
   // Settings
   language: ['Language', 'Ngôn ngữ'],
   theme: ['Look', 'Giao diện'],
-  theme_system: ['Like the system', 'Theo hệ thống'],
+  theme_system: ['System', 'Hệ thống'],
   theme_light: ['Light', 'Sáng'],
   theme_dark: ['Dark', 'Tối'],
   // Problems, by the server's code
