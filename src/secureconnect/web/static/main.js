@@ -152,10 +152,11 @@ class App {
   }
 
   /** @param {Active} active */
-  #began({ call, media }) {
+  #began(active) {
+    const { call, media } = active;
     const conversation = this.chats.find(call.record.conversation_id);
     const others = call.record.participants.filter((one) => one.user_id !== this.me.user_id).map((one) => one.display_name);
-    this.stage = new Stage({ call, media, startedAt: 0 }, conversation ? titleOf(conversation, this.me.user_id) : listOf(others), this.me, {
+    this.stage = new Stage(active, conversation ? titleOf(conversation, this.me.user_id) : listOf(others), this.me, {
       messages: () => { location.hash = `#/c/${call.record.conversation_id}`; },
       devices: () => showDevices(media, () => call.dispatchEvent(new CustomEvent('change'))),
       details: () => showDetails(call),

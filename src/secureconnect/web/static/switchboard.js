@@ -14,7 +14,7 @@ import { preferences, saveCall } from './preferences.js';
 /**
  * @typedef {{call: CallRecord, waiting: boolean}} Ringing
  * @typedef {'answered_elsewhere'|'declined_elsewhere'|'cancelled'|'missed'|'ended'} RingEnd
- * @typedef {{call: Call, media: LocalMedia, startedAt: number}} Active
+ * @typedef {{call: Call, media: LocalMedia}} Active
  */
 
 /**
@@ -116,7 +116,7 @@ export class Switchboard extends EventTarget {
 
   /** @param {Call} call @param {LocalMedia} media */
   #run(call, media) {
-    const active = { call, media, startedAt: Date.now() };
+    const active = { call, media };
     this.active = active;
     const save = () => {
       const saved = call.saved();
