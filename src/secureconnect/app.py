@@ -52,6 +52,8 @@ from secureconnect.store.schema import current_revision, migrate, wanted_revisio
 log = structlog.get_logger(__name__)
 
 VERSION = version("secureconnect")
+BACKLOG = 4096
+"""Connections that may wait to be accepted: a room full of clients comes back at once after a restart."""
 SECRET_FILE = "jwt_secret"  # noqa: S105  (a file's name)
 
 
@@ -187,15 +189,13 @@ class Application:
 
 
 class Server(uvicorn.Server):
-    """uvicorn with our start and stop around it; `listening` is set once it takes connections, `port` is where."""
+    """uvicorn on our port, with our start and stop around it; `listening` is set once it takes connections."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, listener: socket.socket) -> None:
         settings = application.settings
         super().__init__(
             uvicorn.Config(
                 application.api,
-                host=settings.host,
-                port=settings.port,
                 loop="uvloop",
                 http="httptools",
                 ws=application.sockets.protocol,  # type: ignore[arg-type]  # a factory does what a class does
@@ -206,7 +206,6 @@ class Server(uvicorn.Server):
                 date_header=True,
                 proxy_headers=True,
                 forwarded_allow_ips="127.0.0.1",
-                backlog=4096,
                 timeout_graceful_shutdown=int(settings.shutdown_seconds),
                 ssl_certfile=settings.tls_certificate,
                 ssl_keyfile=settings.tls_key,
@@ -214,7 +213,8 @@ class Server(uvicorn.Server):
         )
         self._application = application
         self.listening = asyncio.Event()
-        self.port = settings.port
+        self.port: int = listener.getsockname()[1]
+        self._listener = listener
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -228,18 +228,29 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self._application.start()
-        await super().startup(sockets)
+        await super().startup(sockets or [self._listener])
         if self.started:
-            self.port = self.servers[0].sockets[0].getsockname()[1]
             log.info("listening", host=self._application.settings.host, port=self.port, version=VERSION)
             self.listening.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._application.health.draining = True
         self._application.sockets.draining = True
-        await super().shutdown(sockets)
+        await super().shutdown(sockets or [self._listener])
         await self._application.stop()
         log.info("stopped")
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Take the port before anything else is done. Raises ConfigurationError when it is not to be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    except OSError as failure:
+        reason = os.strerror(failure.errno) if failure.errno else str(failure)
+        raise ConfigurationError(
+            f"port: cannot listen on {settings.host}:{settings.port} ({reason.lower()}); choose another with --port"
+        ) from None
 
 
 async def prepare_schema(database: Database) -> None:
