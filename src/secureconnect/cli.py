@@ -12,7 +12,7 @@ import uvloop
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from secureconnect.app import VERSION, Application, Server
+from secureconnect.app import VERSION, Application, Server, listen
 from secureconnect.config import ConfigurationError, Settings, load_settings
 from secureconnect.errors import ServiceError
 from secureconnect.ops.logging import set_up_logging
@@ -180,7 +180,8 @@ def print_config(*, config: ConfigFile = None) -> None:
 
 async def _serve(settings: Settings, beside: Callable[[str], Coroutine[Any, Any, int]] | None = None) -> int:
     """Serve until told to stop; with `beside`, run it against the server and stop when it ends."""
-    server = Server(Application(settings))
+    listener = listen(settings)
+    server = Server(Application(settings), listener)
     serving = asyncio.create_task(server.serve())
     listening = asyncio.create_task(server.listening.wait())
     await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)

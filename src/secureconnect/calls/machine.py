@@ -245,19 +245,24 @@ def _leave(draft: _Draft, command: Leave) -> None:
         # Whoever leaves a ringing call does not want it.
         _decline(draft, Decline(command.user_id))
     elif me.is_in:
-        if command.session_id is not None and any(s.session_id != command.session_id for s in me.sessions):
-            _leave_with_one_device(draft, me, command.session_id)
-        else:
+        if command.session_id is None or [session.session_id for session in me.sessions] == [command.session_id]:
             draft.leave(me, LeaveReason.LEFT)
+        else:
+            _leave_with_one_device(draft, me, command.session_id)
 
 
 def _leave_with_one_device(draft: _Draft, me: Participant, session_id: SessionId) -> None:
     leaving = next((session for session in me.sessions if session.session_id == session_id), None)
     if leaving is None:
-        return
+        return  # it moved to another device, or was given up: its last word does not count
     me = draft.drop_sessions(me, LeaveReason.LEFT, keep=lambda session: session.session_id != session_id)
     devices = tuple(device for device in me.devices if device is None or device != leaving.device_id)
-    draft.put(replace(me, devices=devices or (None,)))
+    me = replace(me, devices=devices or (None,))
+    if not me.connected:
+        # Those that stay have all lost their sockets: the last of them to be given up takes the person along.
+        deadline = max(session.expires_at for session in me.sessions if session.expires_at)
+        me = replace(me, state=State.RECONNECTING, grace_deadline=deadline)
+    draft.put(me)
 
 
 def _end(draft: _Draft, command: End) -> None:

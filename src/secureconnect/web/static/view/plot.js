@@ -25,7 +25,9 @@ export function plot(history) {
   svg.setAttribute('preserveAspectRatio', 'none');
   svg.setAttribute('class', 'plot');
   svg.append(path('plot-area', `M0 ${HEIGHT}L${points.join('L')}L${WIDTH} ${HEIGHT}z`), path('plot-line', `M${points.join('L')}`));
-  return h('figure', { role: 'img', 'aria-label': `${t('quality_over_time')}: ${t(qualityKey(average(history)))}` }, svg,
+  svg.setAttribute('role', 'img');
+  svg.setAttribute('aria-label', `${t('quality_over_time')}: ${t(qualityKey(average(history)))}`);
+  return h('figure', {}, svg,
     h('figcaption', { class: 'muted' }, h('span', {}, '0:00'), h('span', {}, t('quality_over_time')), h('span', {}, duration(span))));
 }
 
