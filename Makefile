@@ -16,7 +16,7 @@ setup: .venv/.ready
 # The environment, exactly as locked; made again only when the lock changes.
 .venv/.ready: uv.lock pyproject.toml
 	@$(UV) --version >/dev/null 2>&1 || $(PYTHON) -m pip install --quiet --user --break-system-packages uv
-	$(UV) sync --frozen --quiet --python "$$(command -v $(PYTHON))"
+	$(UV) sync --frozen --quiet --compile-bytecode --python "$$(command -v $(PYTHON))"
 	@touch $@
 
 # The real servers and the browser that the tests start.

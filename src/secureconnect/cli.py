@@ -12,10 +12,11 @@ import uvloop
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from secureconnect.app import VERSION, Application, Server, listen
+from secureconnect.app import VERSION, Application
 from secureconnect.config import ConfigurationError, Settings, load_settings
 from secureconnect.errors import ServiceError
 from secureconnect.ops.logging import set_up_logging
+from secureconnect.server import Server, listen
 from secureconnect.store import open_database
 from secureconnect.store.schema import migrate as migrate_schema
 

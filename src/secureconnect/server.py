@@ -1,0 +1,84 @@
+"""uvicorn on our port, with the application's start before and its stop behind. Called by cli."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+import uvicorn
+
+from secureconnect.app import VERSION, Application
+from secureconnect.config import ConfigurationError, Settings
+
+log = structlog.get_logger(__name__)
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted: a room full of clients comes back at once after a restart."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn on our port, with our start and stop around it; `listening` is set once it takes connections."""
+
+    def __init__(self, application: Application, listener: socket.socket) -> None:
+        settings = application.settings
+        super().__init__(
+            uvicorn.Config(
+                application.api,
+                loop="uvloop",
+                http="httptools",
+                ws=application.sockets.protocol,  # type: ignore[arg-type]  # a factory does what a class does
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=True,
+                proxy_headers=True,
+                forwarded_allow_ips="127.0.0.1",
+                timeout_graceful_shutdown=int(settings.shutdown_seconds),
+                ssl_certfile=settings.tls_certificate,
+                ssl_keyfile=settings.tls_key,
+            )
+        )
+        self._application = application
+        self.listening = asyncio.Event()
+        self.port: int = listener.getsockname()[1]
+        self._listener = listener
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn's own raises the signal again once it has stopped, and the process dies of it. To end as asked is success."""
+        before = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._application.start()
+        await super().startup(sockets or [self._listener])
+        if self.started:
+            log.info("listening", host=self._application.settings.host, port=self.port, version=VERSION)
+            self.listening.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._application.health.draining = True
+        self._application.sockets.draining = True
+        await super().shutdown(sockets or [self._listener])
+        await self._application.stop()
+        log.info("stopped")
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Take the port before anything else is done. Raises ConfigurationError when it is not to be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    except OSError as failure:
+        reason = os.strerror(failure.errno) if failure.errno else str(failure)
+        raise ConfigurationError(
+            f"port: cannot listen on {settings.host}:{settings.port} ({reason.lower()}); choose another with --port"
+        ) from None
