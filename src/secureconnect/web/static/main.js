@@ -52,7 +52,9 @@ class App {
   async start() {
     this.#listen();
     const saved = savedCall();
-    if (saved) this.switchboard.restore(saved);
+    const own = saved?.call.participants.some((one) => one.user_id === this.me.user_id); // the tab may have changed hands
+    if (saved && own) this.switchboard.restore(saved);
+    else saveCall(null);
     this.events.open();
     this.#route();
     await this.#load();
@@ -219,7 +221,6 @@ async function main() {
   const api = new Api();
   const deviceId = await claimDevice();
   const remembered = await signInSilently(api, () => { const line = root.querySelector('.splash p'); if (line) line.textContent = t('offline'); });
-  if (!remembered) saveCall(null);
   const me = remembered ?? (await askToSignIn(root, api));
   rememberUser(me.user_id);
   await new App(root, api, me, deviceId).start();

@@ -55,7 +55,7 @@ export class Tile {
     const state = this.#stateWords(now);
     setText(/** @type {Element} */ (this.face.querySelector('.tile-state')), state);
     this.element.classList.toggle('waiting', state !== '');
-    this.element.classList.toggle('speaking', now < this.#speakingUntil);
+    this.element.classList.toggle('speaking', state === '' && now < this.#speakingUntil);
   }
 
   /** @param {number} loudness 0 to 1 @param {number} now */
