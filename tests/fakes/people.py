@@ -236,6 +236,16 @@ class World:
         made = await self.ask("POST", "/v1/auth/register", body, {})
         return Person(self, made["user"], made["access_token"], str(uuid4()))
 
+    async def call_of(self, *names: str) -> tuple[Json, list[Person], list[Socket]]:
+        """New people who talk: the first has rung the others, all have joined and opened a socket."""
+        people = list(await self.people(*names))
+        call = await people[0].initiate(await people[0].converse(*people[1:]), *people[1:])
+        sockets = [await people[0].signaling(call)]
+        for person in people[1:]:
+            await person.join(call)
+            sockets.append(await person.signaling(call))
+        return call, people, sockets
+
     async def ask(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Any:
         """The answer's JSON, None when it has no body. Raises Refused."""
         answer = (
