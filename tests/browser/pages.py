@@ -111,7 +111,9 @@ class PersonPage:
     async def picture(self, name: str) -> None:
         """Keep what the page looks like, for people to look at."""
         self._pictures.mkdir(parents=True, exist_ok=True)
-        await self.page.screenshot(path=self._pictures / f"{name}-{self.account.name.lower()}.png")
+        await self.page.mouse.move(600 + len(self.frames) % 2, 400)  # the bar hides from a pointer at rest
+        path = self._pictures / f"{name}-{self.account.name.lower()}.png"
+        await self.page.screenshot(path=path, animations="disabled")
 
     async def received(self) -> dict[str, float]:
         """Sums over all peers: frames decoded, audio packets and energy received so far, largest width seen."""
