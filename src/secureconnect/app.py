@@ -6,6 +6,7 @@ Nothing here decides anything about calls, people or sockets; it hands each part
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import Awaitable
 from contextlib import suppress
 from datetime import timedelta
@@ -113,6 +114,7 @@ class Application:
             calls=self.calls,
             bus=self.bus,
             clock=self.clock,
+            unix_time=time.time,
             tokens=tokens,
             ice_servers=self.ice.servers_for,
             limits=Limits(grace_seconds=settings.grace_seconds),

@@ -52,6 +52,7 @@ class CallSockets:
         calls: CallService,
         bus: Bus,
         clock: Clock,
+        unix_time: Callable[[], float],
         tokens: ResumeTokens,
         ice_servers: IceServers,
         limits: Limits,
@@ -66,7 +67,7 @@ class CallSockets:
         self._limits = limits
         self._spawn = spawn
         self._hub: Hub[CallRoom] = Hub(bus, CallRoom)
-        self.handlers = Handlers(bus=bus, on_leave=self._on_leave, unix_time=lambda: clock.now().timestamp(), limited=limited)
+        self.handlers = Handlers(bus=bus, on_leave=self._on_leave, unix_time=unix_time, limited=limited)
 
     async def admit(self, user_id: UserId, query: dict[str, str]) -> Attachment:
         """The endpoint of /v1/calls/ws/signaling. Raises BadRequest, NotFound, CallEnded, NotJoined, AnsweredElsewhere."""

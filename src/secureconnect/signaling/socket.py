@@ -42,6 +42,9 @@ CLOSE_TOO_BIG = 1009
 CLOSE_TRY_AGAIN = 1013
 CLOSE_SILENT = 4001
 
+# Looking a member of an enumeration up costs more than comparing with it, and this happens for every frame.
+_TEXT, _CLOSE, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.CLOSE, WSMsgType.BINARY, WSMsgType.CONTINUATION
+
 # picows makes a child of a logging.Logger for every connection; an adapter is shared.
 _picows_log = logging.LoggerAdapter(logging.getLogger("picows"), {})
 logging.getLogger("picows").setLevel(logging.CRITICAL)
@@ -118,22 +121,22 @@ class Connection(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         now = self._heard = self._sockets.monotonic()
         if self._closing:
-            if frame.msg_type == WSMsgType.CLOSE:
+            if frame.msg_type == _CLOSE:
                 transport.disconnect()
-        elif frame.msg_type == WSMsgType.TEXT and frame.fin:
+        elif frame.msg_type == _TEXT and frame.fin:
             if frame.payload_size <= MAX_FRAME_BYTES:
                 self.attachment.received(frame.get_payload_as_bytes(), now)
         else:
             self._on_other_frame(transport, frame)
 
     def _on_other_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.msg_type == WSMsgType.CLOSE:
+        if frame.msg_type == _CLOSE:
             self._closing = True
             transport.send_close(frame.get_close_code())
             transport.disconnect()
-        elif frame.msg_type == WSMsgType.BINARY:
+        elif frame.msg_type == _BINARY:
             self.close(CLOSE_UNSUPPORTED, "text frames only")
-        elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.CONTINUATION):
+        elif frame.msg_type in (_TEXT, _CONTINUATION):
             self.close(CLOSE_UNSUPPORTED, "one message, one frame")
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
@@ -155,7 +158,7 @@ class Connection(WSListener):
         if self._closing or self._transport is None:
             return
         if self._queue is None:
-            self._transport.send(WSMsgType.TEXT, frame)
+            self._transport.send(_TEXT, frame)
             return
         self._queue.append(frame)
         self._queued_bytes += len(frame)
