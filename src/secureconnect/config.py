@@ -6,11 +6,15 @@ Sources, strongest first: command line, environment (`SECURECONNECT_…`), one T
 import os
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 PREFIX = "SECURECONNECT_"
+BUS_SCHEMES = ("memory",)
+NOT_A_SETTING = PREFIX + "TOKEN"
+"""What `secureconnect call` reads its access token from; other commands are not disturbed by it."""
 
 
 class ConfigurationError(Exception):
@@ -65,6 +69,15 @@ class Settings(BaseSettings):
             raise ValueError("must have at least 32 characters; `openssl rand -base64 48` makes one")
         return value
 
+    @field_validator("bus_url")
+    @classmethod
+    def _known_bus(cls, value: str) -> str:
+        if urlsplit(value).scheme not in BUS_SCHEMES:
+            raise ValueError(
+                f"there is no bus for {value.split(':', maxsplit=1)[0]}://; use {' or '.join(f'{one}://' for one in BUS_SCHEMES)}"
+            )
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -87,7 +100,7 @@ def load_settings(config_file: Path | None = None, **overrides: Any) -> Settings
 
     Raises ConfigurationError naming the setting at fault.
     """
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {NOT_A_SETTING}
     unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name.upper() not in known)
     if unknown:
         raise ConfigurationError(f"unknown setting {unknown[0]}: `secureconnect config` lists those there are")

@@ -18,8 +18,7 @@ ServiceError                    code, HTTP status, title; the docstring's first 
 │   ├── CallFull                409 call_full
 │   ├── AlreadyJoined           409 already_joined
 │   ├── AnsweredElsewhere       409 answered_elsewhere
-│   ├── NotJoined               409 not_joined
-│   └── IdempotencyConflict     409 idempotency_conflict
+│   └── NotJoined               409 not_joined
 ├── TooLarge                    413 too_large
 ├── Unprocessable               422 unprocessable
 │   ├── UnknownUser             422 unknown_user
@@ -171,13 +170,6 @@ class NotJoined(Conflict):
     """Join the call first."""
 
     code = "not_joined"
-
-
-class IdempotencyConflict(Conflict):
-    """A request with this Idempotency-Key is still being worked on: repeat it in a moment."""
-
-    code = "idempotency_conflict"
-    retry_after = 1
 
 
 class TooLarge(ServiceError):

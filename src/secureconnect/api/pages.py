@@ -3,12 +3,16 @@
 Content policy: nothing from elsewhere, nothing inline, no frames. The API's page needs inline styles, and only it may have them.
 """
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
-from litestar import Response, Router
+from litestar import MediaType, Response, Router, get
 from litestar.datastructures import CacheControlHeader
+from litestar.handlers import HTTPRouteHandler
 from litestar.static_files import create_static_files_router
+
+from secureconnect.errors import all_errors
 
 WEB = Path(__file__).parent.parent / "web"
 POLICY = (
@@ -45,12 +49,24 @@ def _files(path: str, folder: Path, headers: dict[str, str]) -> Router:
     )
 
 
-def make_pages() -> list[Router]:
+@get("/docs/errors", include_in_schema=False, media_type=MediaType.HTML, sync_to_thread=False)
+def errors_page() -> Response[str]:
+    """Where the `type` of a problem leads: every code and what to do about it."""
+    rows = "".join(
+        f'<h2 id="{error.code}">{error.code} <small>{error.status}</small></h2><p>{escape(error().detail)}</p>'
+        for error in sorted(all_errors(), key=lambda one: (one.status, one.code))
+    )
+    page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Errors</title><h1>Errors</h1>{rows}</html>'
+    return Response(page, headers=HEADERS)
+
+
+def make_pages() -> list[Router | HTTPRouteHandler]:
     """Everything a browser loads."""
     static = WEB / "static"
     return [
         _files("/static", static, HEADERS),
         _files("/sdk", static / "sdk", HEADERS),
+        errors_page,
         _files("/docs", WEB / "swagger", HEADERS | {"content-security-policy": DOCS_POLICY}),
         _files("/", static, HEADERS),
     ]

@@ -171,8 +171,8 @@ class CallService:
 
     async def member_removed(self, conversation_id: ConversationId, user_id: UserId) -> None:
         """Somebody is no longer a member: they are no longer in the conversation's call either."""
-        live = await self._database.read(lambda connection: store.live_calls_in(connection, [conversation_id]))
-        for call in live.values():
+        live = await self._database.read(lambda connection: store.all_live_calls_in(connection, [conversation_id]))
+        for call in live:
             await self._command(call.call_id, Leave(user_id))
 
     # Questions

@@ -1,4 +1,4 @@
-"""Ring, grace and life deadlines, and the lease by which a lost node is found. One loop, started by app.
+"""Ring, grace and life deadlines, the lease by which a lost node is found, and tidying up. One loop, started by app.
 
 The due times are in the database, so any node may fire them, twice or late: `CallService.tick` has one effect. Decides nothing.
 """
@@ -15,6 +15,7 @@ from secureconnect.errors import ServiceError
 from secureconnect.ids import NodeId, short
 from secureconnect.store import Database
 from secureconnect.store import calls as store
+from secureconnect.store.idempotency import forget_old
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +25,7 @@ BATCH = 100
 LEASE = timedelta(seconds=15)
 """A node that has not renewed for this long is taken for lost. Three renewals may fail before it comes to that."""
 RENEWAL = timedelta(seconds=5)
+TIDYING = timedelta(hours=1)
 
 
 class Timers:
@@ -35,6 +37,7 @@ class Timers:
         self._clock = clock
         self._node_id = node_id
         self._renew_at = clock.now()
+        self._tidy_at = clock.now() + TIDYING
 
     async def start(self) -> None:
         """Take the lease. Nobody shares an SQLite file: what an earlier run left there is lost at once."""
@@ -53,6 +56,7 @@ class Timers:
             try:
                 await self._renew_when_needed()
                 await self.fire_due()
+                await self._tidy_when_needed()
                 pause = await self._until_next()
             except ServiceError as failure:
                 log.warning("timers wait", reason=failure.detail)
@@ -80,6 +84,12 @@ class Timers:
         await self._database.transact(lambda connection: store.renew_lease(connection, self._node_id, now + LEASE))
         self._renew_at = now + RENEWAL
         await self._find_lost_nodes()
+
+    async def _tidy_when_needed(self) -> None:
+        now = self._clock.now()
+        if now >= self._tidy_at:
+            await self._database.transact(lambda connection: forget_old(connection, now))
+            self._tidy_at = now + TIDYING
 
     async def _find_lost_nodes(self) -> None:
         now = self._clock.now()

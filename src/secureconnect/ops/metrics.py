@@ -20,7 +20,9 @@ class Metrics:
         self.request_seconds = Histogram(
             "secureconnect_http_request_seconds", "Time to answer an HTTP request, seconds.", registry=self._registry
         )
-        self.refusals = Counter("secureconnect_refusals", "Requests and sockets refused.", ["code"], registry=self._registry)
+        self.refusals = Counter(
+            "secureconnect_socket_refusals", "Sockets refused before the upgrade.", ["code"], registry=self._registry
+        )
 
     def read_when_asked(self, name: str, documentation: str, read: Callable[[], float], *, counts: bool = False) -> None:
         """A figure that exists anyway: hot paths keep a plain number, read when somebody asks. `counts`: it only grows."""

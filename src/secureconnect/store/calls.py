@@ -78,12 +78,17 @@ async def busy_among(connection: AsyncConnection, user_ids: Iterable[UserId]) ->
 
 async def live_calls_in(connection: AsyncConnection, conversation_ids: Iterable[ConversationId]) -> dict[ConversationId, Call]:
     """The newest call that is not over, for each conversation that has one."""
+    return {call.conversation_id: call for call in await all_live_calls_in(connection, conversation_ids)}
+
+
+async def all_live_calls_in(connection: AsyncConnection, conversation_ids: Iterable[ConversationId]) -> list[Call]:
+    """The calls of these conversations that are not over, the oldest first."""
     query = (
         select(calls)
         .where(calls.c.conversation_id.in_(list(conversation_ids)), calls.c.due_at.is_not(None))
         .order_by(calls.c.call_id)
     )
-    return {call.conversation_id: call for call in await _assemble(connection, query)}
+    return await _assemble(connection, query)
 
 
 async def ringing_for(connection: AsyncConnection, user_id: UserId) -> list[Call]:

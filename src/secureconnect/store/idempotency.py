@@ -1,15 +1,18 @@
 """Idempotency keys: which request made which resource. Called inside the transaction that makes the resource."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.errors import IdempotencyKeyReused
 from secureconnect.store.tables import idempotency_keys
+
+REMEMBERED = timedelta(days=2)
+"""How long a key is known: a client that repeats a request does so within minutes."""
 
 
 class Idempotency(msgspec.Struct, frozen=True):
@@ -58,3 +61,8 @@ async def find_or_claim(connection: AsyncConnection, promise: Idempotency | None
         raise IdempotencyKeyReused
     earlier: UUID = found.resource_id
     return earlier
+
+
+async def forget_old(connection: AsyncConnection, now: datetime) -> None:
+    """Keys that nobody will repeat any more."""
+    await connection.execute(delete(idempotency_keys).where(idempotency_keys.c.created_at < now - REMEMBERED))
