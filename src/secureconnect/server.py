@@ -1,6 +1,7 @@
 """uvicorn on our port, with the application's start before and its stop behind. Called by cli."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -62,6 +63,9 @@ class Server(uvicorn.Server):
         await super().startup(sockets or [self._listener])
         if self.started:
             log.info("listening", host=self._application.settings.host, port=self.port, version=VERSION)
+            # What was imported stays for good: the garbage collector need not look at it ever again.
+            gc.collect()
+            gc.freeze()
             self.listening.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
