@@ -64,7 +64,7 @@ class Application:
         # What lasts, and what connects nodes
         secret = shared_secret(settings)
         self.database = open_database(settings.database)
-        self.bus = open_bus(settings.bus_url, self.clock)
+        self.bus = open_bus(settings.bus_url, self.clock, str(self.node_id))
         self.http = httpx2.AsyncClient(timeout=5.0)
 
         # What people can do
@@ -163,7 +163,7 @@ class Application:
             self._lock = claim(self.settings.data_dir)
         await prepare_schema(self.database)
         await self.timers.start()
-        for run in (self.timers.run, self.sockets.keep_alive):
+        for run in (self.bus.run, self.timers.run, self.sockets.keep_alive):
             task = asyncio.ensure_future(run())
             task.add_done_callback(_die_loudly)
             self._loops.append(task)

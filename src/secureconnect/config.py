@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 PREFIX = "SECURECONNECT_"
-BUS_SCHEMES = ("memory",)
+BUS_SCHEMES = ("memory", "redis", "rediss")
 NOT_A_SETTING = PREFIX + "TOKEN"
 """What `secureconnect call` reads its access token from; other commands are not disturbed by it."""
 
@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     public_url: str | None = Field(None, description="How clients reach us, for links; default from host and port.")
     data_dir: Path = Field(Path("data"), description="Where the SQLite database and generated secrets live.")
     database_url: str | None = Field(None, description="Database; default SQLite in data_dir.")
-    bus_url: str = Field("memory://", description="What connects nodes: memory:// for one process.")
+    bus_url: str = Field("memory://", description="What connects nodes: memory:// for one process, redis://host:6379 for many.")
     jwt_secret: SecretStr | None = Field(
         None, description="Shared HS256 secret, at least 32 characters; made and kept in data_dir when absent."
     )

@@ -49,11 +49,12 @@ class Bus(Protocol):
         target: str = "",
         retain: tuple[str, bytes | None] | None = None,
         acknowledge: Acknowledge | None = None,
-    ) -> None:
+    ) -> bool:
         """Append to the topic. What one caller publishes keeps its order.
 
         `retain` sets (or, with None, removes) one key of the topic's retained state in the same step. `acknowledge` gets the seq.
-        Never waits: a hot path calls it.
+        Never waits: a hot path calls it. False when other nodes are out of reach and no more may wait for
+        them: then nothing was published.
         """
         ...
 
@@ -67,6 +68,10 @@ class Bus(Protocol):
 
     async def read(self, topic: str, after: int | None = None) -> Backlog:
         """The head, the entries after `after` if the log still reaches back that far, and the retained state, all of one moment."""
+        ...
+
+    async def run(self) -> None:
+        """Until cancelled: whatever it takes to carry entries between nodes. Nothing is heard before it runs."""
         ...
 
     async def ping(self) -> None:
@@ -86,11 +91,14 @@ def user_topic(user_id: object) -> str:
     return f"user:{user_id}"
 
 
-def open_bus(url: str, clock: Clock) -> Bus:
-    """Make the bus a URL names. Raises ValueError for a scheme there is none for."""
+def open_bus(url: str, clock: Clock, node: str) -> Bus:
+    """Make the bus a URL names, for the node of that name. Raises ValueError for a scheme there is none for."""
     from secureconnect.bus.memory import MemoryBus  # noqa: PLC0415  (the kinds import this module)
+    from secureconnect.bus.redis import RedisBus  # noqa: PLC0415
 
     scheme = urlsplit(url).scheme
     if scheme == "memory":
         return MemoryBus(clock)
-    raise ValueError(f"bus_url {scheme}:// is not supported: use memory://")
+    if scheme in ("redis", "rediss"):
+        return RedisBus(url, clock, node)
+    raise ValueError(f"there is no bus for {scheme}://")

@@ -1,5 +1,6 @@
 """The bus of one process. Same promises as between nodes, with nothing installed."""
 
+import asyncio
 from collections import OrderedDict, deque
 
 from secureconnect.bus import Acknowledge, Backlog, Deliver, Entry
@@ -50,7 +51,7 @@ class MemoryBus:
         target: str = "",
         retain: tuple[str, bytes | None] | None = None,
         acknowledge: Acknowledge | None = None,
-    ) -> None:
+    ) -> bool:
         log = self._topics.get(topic) or self._create(topic)
         log.seq += 1
         entry = Entry(log.seq, sender, target, body)
@@ -65,6 +66,7 @@ class MemoryBus:
             acknowledge(entry.seq)
         if log.deliver is not None:
             log.deliver(entry)
+        return True
 
     async def subscribe(self, topic: str, deliver: Deliver) -> None:
         log = self._topics.get(topic) or self._create(topic)
@@ -83,6 +85,10 @@ class MemoryBus:
         if after is not None and log.oldest <= after <= log.seq:
             entries = [entry for entry in log.entries if entry.seq > after]
         return Backlog(log.seq, entries, dict(log.retained))
+
+    async def run(self) -> None:
+        """Nothing to do: publishing delivers."""
+        await asyncio.Event().wait()
 
     async def ping(self) -> None:
         return

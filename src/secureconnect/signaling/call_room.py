@@ -14,11 +14,20 @@ from secureconnect.signaling.session import TokenBucket, is_for, message_bucket,
 
 _CALL = b'{"type":"call",'
 _LEAVE = b'{"type":"leave",'
+_TAKEN = b'{"type":"taken",'
 _call_frame = msgspec.json.Decoder(CallFrame)
 _leave_frame = msgspec.json.Decoder(LeaveFrame)
 _media = msgspec.json.Decoder(MediaState)
 
 CLOSE_OK = 1000
+
+
+def taken(session: Session) -> bytes:
+    """What a session that comes back tells its earlier sockets, addressed to itself so that no client hears it."""
+    return _TAKEN + b'"generation":%d}' % session.generation
+
+
+_GONE = "this session continues on another socket, or has left"
 
 
 class Seat:
@@ -93,9 +102,10 @@ class CallRoom:
         """A session gets its seat; the socket that held it before, if any, is told that it moved on."""
         earlier = self.seats.get(seat.session_id)
         self.seats[seat.session_id] = seat
-        if earlier is not None and earlier.channel is not None:
+        if earlier is not None:
             earlier.gone = True
-            earlier.channel.close(CLOSE_OK, "this session continues on another socket")
+            if earlier.channel is not None:
+                earlier.channel.close(CLOSE_OK, _GONE)
 
     def release(self, seat: Seat) -> None:
         """The seat's socket is gone; another may have taken the seat already."""
@@ -109,7 +119,13 @@ class CallRoom:
             seat.media = _media.decode(kept)
 
     def seat_down(self, seat: Seat, channel: Channel, welcome: bytes, head: int, backlog: Backlog) -> None:
-        """The socket is open: welcome, then what was missed, then what came while it opened."""
+        """The socket is open: welcome, then what was missed, then what came while it opened.
+
+        Meanwhile the session may have left, or its client may have come back on another socket: then this one closes.
+        """
+        if seat.gone:
+            channel.close(CLOSE_OK, _GONE)
+            return
         seat.channel = channel
         channel.send(welcome)
         for entry in missed(backlog.entries or [], seat.session_id, seat.user_key):
@@ -118,20 +134,28 @@ class CallRoom:
         for entry in waiting or []:
             if entry.seq > head:
                 seat.hear(entry)
-                self._part_if_left(entry)
 
     def deliver(self, entry: Entry) -> None:
         """An entry of the call's log: to whom it concerns. This is the relay."""
         body = entry.body
+        if entry.target and entry.sender == entry.target:
+            self._part_if_taken(entry)
+            return
         if body.startswith(_CALL):
             self.learn(_call_frame.decode(body).call)
-        if entry.target in self.seats:
-            self.seats[entry.target].hear(entry)
-            return
-        for seat in list(self.seats.values()):
+        addressed = self.seats.get(entry.target)
+        for seat in list(self.seats.values()) if addressed is None else [addressed]:
             if is_for(entry, seat.session_id, seat.user_key):
                 seat.hear(entry)
         self._part_if_left(entry)
+
+    def _part_if_taken(self, entry: Entry) -> None:
+        """A session says that another socket, maybe at another node, carries it now: see `taken`."""
+        seat = self.seats.get(entry.target)
+        if seat is not None and entry.body.startswith(_TAKEN) and entry.body != taken(seat.session):
+            seat.gone = True
+            if seat.channel is not None:
+                seat.channel.close(CLOSE_OK, _GONE)
 
     def _part_if_left(self, entry: Entry) -> None:
         """A session that has left has nothing more to say: its socket closes behind the frame that told it."""
@@ -139,8 +163,10 @@ class CallRoom:
             return
         frame = _leave_frame.decode(entry.body)
         seat = self.seats.get(str(frame.session_id))
-        if seat is not None and seat.channel is not None:
-            seat.gone = True
+        if seat is None:
+            return
+        seat.gone = True
+        if seat.channel is not None:
             if seat.leave_ref is not None:
                 seat.channel.send(encode(Ack(seat.leave_ref, entry.seq)))
             seat.channel.close(CLOSE_OK, frame.reason.value)

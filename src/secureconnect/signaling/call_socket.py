@@ -14,7 +14,7 @@ from secureconnect.calls.service import CallService
 from secureconnect.clock import Clock
 from secureconnect.errors import BadRequest, ServiceError, Unavailable
 from secureconnect.ids import CallId, DeviceId, UserId, short
-from secureconnect.signaling.call_room import CallRoom, Seat
+from secureconnect.signaling.call_room import CallRoom, Seat, taken
 from secureconnect.signaling.handlers import Handlers
 from secureconnect.signaling.hub import Channel, Hub
 from secureconnect.signaling.protocol import ErrorFrame, IceServer, Limits, Welcome, encode
@@ -94,6 +94,8 @@ class CallSockets:
         seat = Seat(topic, call_id, user_id, session, self._clock.monotonic())
         room.take(seat)
         try:
+            if session.generation > 1:
+                self._bus.publish(topic, taken(session), sender=seat.session_id, target=seat.session_id)
             backlog = await self._bus.read(topic, after if session.session_id == resume else None)
         except BaseException:
             # The session is open for everybody else; whoever asked for it will not get a socket.

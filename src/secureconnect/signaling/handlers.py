@@ -70,15 +70,15 @@ class Handlers:
     def receive(self, room: CallRoom, seat: Seat, frame: bytes, now: float) -> None:
         """One text frame. `now`: seconds of a monotonic clock."""
         try:
-            self._check_rate(seat, now)
+            self._check_rate(seat, frame, now)
             message = parse(frame)
             self._table[type(message)](room, seat, message)
         except Refusal as refusal:
             self._refuse(seat, refusal, now)
 
-    def _check_rate(self, seat: Seat, now: float) -> None:
+    def _check_rate(self, seat: Seat, frame: bytes, now: float) -> None:
         if self._limited and not seat.messages.take(now):
-            raise Refusal("rate_limited", "More than 50 messages a second: slow down.")
+            raise Refusal("rate_limited", "More than 50 messages a second: slow down.", _ref_of(frame))
 
     def _refuse(self, seat: Seat, refusal: Refusal, now: float) -> None:
         if seat.channel is None:
@@ -89,26 +89,25 @@ class Handlers:
 
     def _relay(self, room: CallRoom, seat: Seat, message: ClientMessage) -> None:
         target = message.target_id or ""
-        ref = message.ref or None
         if target and not room.is_reachable(target):
-            raise Refusal("unknown_target", "target_id: no such session or user is in this call.", ref)
-        message.ref = UNSET
-        body = encode(message)[:-1] + seat.envelope + self._stamp() + b'"}'
-        acknowledge = None if ref is None else _acknowledge(seat, ref)
-        self.relayed += 1
-        self._publish(seat.topic, body, sender=seat.session_id, target=target, acknowledge=acknowledge)
+            raise Refusal("unknown_target", "target_id: no such session or user is in this call.", message.ref or None)
+        self._send(seat, message, target, None)
 
     def _relay_and_keep(self, _room: CallRoom, seat: Seat, message: MuteAudio | MuteVideo | ScreenShare | RaiseHand) -> None:
         """Goes to everybody, whatever its target: it changes the snapshot, and that is one for all."""
-        ref = message.ref or None
-        message.ref = UNSET
         message.target_id = UNSET
         seat.media = seat.media.after(message)
+        self._send(seat, message, "", (seat.session_id, encode(seat.media)))
+
+    def _send(self, seat: Seat, message: ClientMessage, target: str, retain: tuple[str, bytes | None] | None) -> None:
+        """Stamp the message and publish it: the other half of the relay."""
+        ref = message.ref or None
+        message.ref = UNSET
         body = encode(message)[:-1] + seat.envelope + self._stamp() + b'"}'
         acknowledge = None if ref is None else _acknowledge(seat, ref)
-        retain = (seat.session_id, encode(seat.media))
         self.relayed += 1
-        self._publish(seat.topic, body, sender=seat.session_id, retain=retain, acknowledge=acknowledge)
+        if not self._publish(seat.topic, body, sender=seat.session_id, target=target, retain=retain, acknowledge=acknowledge):
+            raise Refusal("unavailable", "The others cannot be reached now; send it again later.", ref)
 
     def _leave(self, _room: CallRoom, seat: Seat, message: LeaveMessage) -> None:
         seat.leave_ref = message.ref or None
@@ -150,7 +149,7 @@ def _ref_of(frame: bytes) -> str | None:
     """The ref of a frame that is otherwise no good, so that its sender can tell which one it was."""
     try:
         ref = _only_ref.decode(frame).ref
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     return ref if isinstance(ref, str) and len(ref) <= 64 else None
 

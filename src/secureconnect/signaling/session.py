@@ -1,6 +1,6 @@
 """The arithmetic of a session: who hears an entry, what is replayed, how fast one may talk, when a slow reader is given up.
 
-Pure: time is a number handed in, nothing is sent from here. `signaling.room` and `signaling.socket` obey what it says.
+Pure: time is a number handed in, nothing is sent from here. `signaling.call_room` and `signaling.socket` obey what it says.
 """
 
 import base64
