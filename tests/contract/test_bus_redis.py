@@ -1,0 +1,120 @@
+"""What the bus between nodes promises beyond the suite that every bus passes: nothing is lost when Redis or a connection is."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from secureconnect.bus import Entry
+from secureconnect.bus.redis import QUEUE_ENTRIES, RedisBus
+from secureconnect.clock import SystemClock
+from secureconnect.errors import Unavailable
+from tests.fakes.redis import RedisServer
+
+pytestmark = pytest.mark.anyio
+TOPIC = "call:0193e5a0"
+PATIENCE_SECONDS = 15.0
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    server = RedisServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+@asynccontextmanager
+async def node(redis: RedisServer, name: str) -> AsyncIterator[RedisBus]:
+    bus = RedisBus(redis.url, SystemClock(), name)
+    running = asyncio.create_task(bus.run())
+    try:
+        yield bus
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await bus.close()
+
+
+async def until(holds: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
+    """Return when it holds. What happens on the other side of a network can only be asked for."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            found = holds()
+            if found if isinstance(found, bool) else await found:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def test_two_nodes_hear_the_same_in_the_same_order(redis: RedisServer) -> None:
+    here: list[Entry] = []
+    there: list[Entry] = []
+    async with node(redis, "a") as a, node(redis, "b") as b:
+        await a.subscribe(TOPIC, here.append)
+        await b.subscribe(TOPIC, there.append)
+        for number in range(1_000):
+            (a, b)[number % 2].publish(TOPIC, b'{"n":%d}' % number, sender="ab"[number % 2])
+        await until(lambda: len(here) == len(there) == 1_000)
+    assert here == there
+    assert [one.seq for one in here] == list(range(here[0].seq, here[0].seq + 1_000))
+    for sender in "ab":
+        bodies = [one.body for one in here if one.sender == sender]
+        assert bodies == [b'{"n":%d}' % number for number in range("ab".index(sender), 1_000, 2)]
+
+
+async def test_a_listener_whose_connection_is_cut_misses_nothing(redis: RedisServer) -> None:
+    heard: list[Entry] = []
+    async with node(redis, "a") as a, node(redis, "b") as b:
+        await b.subscribe(TOPIC, heard.append)
+        for turn in range(20):
+            for number in range(20):
+                a.publish(TOPIC, b'{"n":%d}' % (20 * turn + number))
+            await until(lambda: len(heard) > 0)
+            redis.command("CLIENT", "KILL", "TYPE", "pubsub")
+        await until(lambda: len(heard) == 400)
+    assert [one.body for one in heard] == [b'{"n":%d}' % number for number in range(400)]
+
+
+async def test_what_is_published_while_redis_is_away_arrives_once_and_in_order(redis: RedisServer) -> None:
+    heard: list[Entry] = []
+    seqs: list[int] = []
+    async with node(redis, "a") as a, node(redis, "b") as b:
+        await b.subscribe(TOPIC, heard.append)
+        a.publish(TOPIC, b'{"n":-1}')
+        await until(lambda: len(heard) == 1)
+        redis.stop()
+        for number in range(300):
+            assert a.publish(TOPIC, b'{"n":%d}' % number, retain=("key", b"%d" % number), acknowledge=seqs.append)
+        with pytest.raises(Unavailable):
+            await a.ping()
+        redis.start()
+        await until(lambda: len(heard) == 301)
+        assert [one.body for one in heard[1:]] == [b'{"n":%d}' % number for number in range(300)]
+        await until(lambda: len(seqs) == 300)
+        assert [one.seq for one in heard[1:]] == seqs
+        assert seqs[0] > heard[0].seq, "a Redis that forgot everything must not count from the beginning"
+        assert (await b.read(TOPIC)).retained == {"key": b"299"}
+        await a.ping()
+
+
+async def test_a_batch_sent_twice_is_counted_once(redis: RedisServer) -> None:
+    heard: list[Entry] = []
+    async with node(redis, "a") as a:
+        await a.subscribe(TOPIC, heard.append)
+        a.publish(TOPIC, b'{"n":0}')
+        await until(lambda: len(heard) == 1)
+        # The answer to the first attempt was lost: the same numbers come again, with one more behind them.
+        a._number = 0
+        a.publish(TOPIC, b'{"n":0}')
+        a.publish(TOPIC, b'{"n":1}')
+        await until(lambda: len(heard) == 2)
+    assert [one.body for one in heard] == [b'{"n":0}', b'{"n":1}']
+
+
+async def test_more_than_may_wait_is_refused(redis: RedisServer) -> None:
+    async with node(redis, "a") as a:
+        redis.stop()
+        accepted = [a.publish(TOPIC, b"{}") for _ in range(QUEUE_ENTRIES + 1)]
+        assert accepted == [True] * QUEUE_ENTRIES + [False]
+        redis.start()
