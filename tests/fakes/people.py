@@ -259,6 +259,11 @@ class World:
             raise refused
         return answer.json() if answer.content else None
 
+    async def health(self) -> Json:
+        """What the server says of its dependencies, well or not."""
+        report: Json = (await self._http.get("/health")).json()
+        return report
+
     async def socket(
         self, path: str, query: Json, headers: dict[str, str], *, origin: str | None = None, subprotocols: list[str] | None = None
     ) -> Socket:
