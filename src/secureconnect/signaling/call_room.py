@@ -20,14 +20,19 @@ _leave_frame = msgspec.json.Decoder(LeaveFrame)
 _media = msgspec.json.Decoder(MediaState)
 
 CLOSE_OK = 1000
+_GONE = "this session continues on another socket, or has left"
+
+
+class _Taken(msgspec.Struct):
+    generation: int
+
+
+_taken_frame = msgspec.json.Decoder(_Taken)
 
 
 def taken(session: Session) -> bytes:
     """What a session that comes back tells its earlier sockets, addressed to itself so that no client hears it."""
     return _TAKEN + b'"generation":%d}' % session.generation
-
-
-_GONE = "this session continues on another socket, or has left"
 
 
 class Seat:
@@ -152,7 +157,10 @@ class CallRoom:
     def _part_if_taken(self, entry: Entry) -> None:
         """A session says that another socket, maybe at another node, carries it now: see `taken`."""
         seat = self.seats.get(entry.target)
-        if seat is not None and entry.body.startswith(_TAKEN) and entry.body != taken(seat.session):
+        if seat is None or not entry.body.startswith(_TAKEN):
+            return
+        # Nodes publish each for itself: what an earlier socket said on opening may arrive after a later one took its seat here.
+        if _taken_frame.decode(entry.body).generation > seat.session.generation:
             seat.gone = True
             if seat.channel is not None:
                 seat.channel.close(CLOSE_OK, _GONE)
