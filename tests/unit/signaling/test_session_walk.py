@@ -74,6 +74,7 @@ class SessionWalk(RuleBasedStateMachine):
             return
         came_back = client.session_id in self.sessions_of(client)
         link = client.enter()
+        assert not (came_back and link.closed_with), "who is still in the call is let in again"
         if link.closed_with is None:
             welcome = decode_signal(link.unread[0])
             assert isinstance(welcome, Welcome)
