@@ -6,6 +6,7 @@ Allowed: picows answers 101 and speaks RFC 6455 from then on, in plain calls. Kn
 
 import asyncio
 import logging
+import random
 from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
@@ -20,7 +21,8 @@ from picows.picows import (  # type: ignore[attr-defined]  # the compiled module
 )
 
 from secureconnect.errors import AtCapacity, BadRequest, Draining, Internal, ServiceError, Unavailable
-from secureconnect.signaling.protocol import MAX_FRAME_BYTES, SUBPROTOCOL
+from secureconnect.signaling.framing import text_frames
+from secureconnect.signaling.protocol import MAX_FRAME_BYTES, SUBPROTOCOL, Reconnect, encode
 from secureconnect.signaling.session import is_too_slow
 from secureconnect.signaling.upgrade import Attachment, Gate, Handshake
 
@@ -71,6 +73,7 @@ class Sockets:
         self.open: set[Connection] = set()
         self.handshakes = 0
         self.draining = False
+        self._to_flush: list[Connection] = []
         self._max_sockets = max_sockets
         self._ping_seconds = ping_seconds
 
@@ -92,6 +95,33 @@ class Sockets:
             for connection in [one for one in self.open if one.slot % slices == turn]:
                 connection.check(now, silence=2 * self._ping_seconds)
 
+    async def drain(self, seconds: float) -> None:
+        """Let nobody in any more, and ask all who are here to come back elsewhere, each after a time of its own.
+
+        The times are spread evenly over `seconds`: as many come back in its first second as in its last. Returns when it is over,
+        at once when there is nobody to ask; those who stayed are closed by uvicorn's `shutdown`.
+        """
+        self.draining = True
+        asked = random.sample(tuple(self.open), len(self.open))
+        if not asked or seconds == 0:
+            return
+        log.info("draining", sockets=len(asked), seconds=seconds)
+        for place, connection in enumerate(asked):
+            after = (place + random.random()) / len(asked) * seconds  # noqa: S311  (jitter, not a secret)
+            connection.send(encode(Reconnect(after_ms=int(after * 1000))))
+        await asyncio.sleep(seconds)
+
+    def flush_after_turn(self, connection: "Connection") -> None:
+        """Flush it when this turn of the event loop is over."""
+        if not self._to_flush:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._to_flush.append(connection)
+
+    def _flush(self) -> None:
+        connections, self._to_flush = self._to_flush, []
+        for connection in connections:
+            connection.flush()
+
     def protocol(self, config: Any, server_state: ServerState, app_state: dict[str, Any]) -> "SocketProtocol":
         """uvicorn's `ws=` factory."""
         return SocketProtocol(self, server_state)
@@ -105,6 +135,7 @@ class Connection(WSListener):
         self.attachment = attachment
         self._transport: WSTransport | None = None
         self._queue: deque[bytes] | None = None
+        self._behind: list[bytes] | None = None
         self._queued_bytes = 0
         self._closing = False
         self._heard = sockets.monotonic()
@@ -145,7 +176,9 @@ class Connection(WSListener):
 
     def pause_writing(self) -> None:
         if self._queue is None:
-            self._queue = deque()
+            behind, self._behind = self._behind, None
+            self._queue = deque(behind or ())
+            self._queued_bytes = sum(map(len, self._queue))
 
     def resume_writing(self) -> None:
         queue, self._queue, self._queued_bytes = self._queue, None, 0
@@ -157,9 +190,25 @@ class Connection(WSListener):
     def send(self, frame: bytes) -> None:
         if self._closing or self._transport is None:
             return
-        if self._queue is None:
+        if self._queue is not None:
+            self._enqueue(frame)
+        elif self._behind is not None:
+            self._behind.append(frame)
+        else:
+            # The first frame of a turn of the loop goes out at once. A busy socket has more behind it: they share one system call.
+            self._behind = []
+            self._sockets.flush_after_turn(self)
             self._transport.send(_TEXT, frame)
-            return
+
+    def flush(self) -> None:
+        """Write what has piled up behind the first frame."""
+        behind, self._behind = self._behind, None
+        if behind and self._transport is not None:
+            self._transport.underlying_transport.write(text_frames(behind))
+
+    def _enqueue(self, frame: bytes) -> None:
+        """Keep a frame for a client that does not read now, or give the client up."""
+        assert self._queue is not None
         self._queue.append(frame)
         self._queued_bytes += len(frame)
         if is_too_slow(len(self._queue), self._queued_bytes):
@@ -169,6 +218,7 @@ class Connection(WSListener):
     def close(self, code: int, reason: str) -> None:
         if self._closing or self._transport is None:
             return
+        self.flush()
         self._closing = True
         transport = self._transport
         # Codes of our own are none of picows' enumeration, which its compiled code does not mind.
