@@ -207,7 +207,13 @@ def _settings(config: Path | None, **overrides: Any) -> Settings:
 
 
 def _measure(run: "Coroutine[Any, Any, Report]", *, as_json: bool) -> None:
-    report = _run(run)
+    from secureconnect.load import LoadError  # noqa: PLC0415
+
+    try:
+        report = _run(run)
+    except LoadError as failure:
+        console.print(f"[red]secureconnect:[/] {failure}", highlight=False)
+        sys.exit(1)
     if as_json:
         sys.stdout.write(report.to_json().decode() + "\n")
     else:
