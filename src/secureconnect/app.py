@@ -8,7 +8,6 @@ import os
 import secrets
 import time
 from collections.abc import Awaitable
-from contextlib import suppress
 from datetime import timedelta
 from importlib.metadata import version
 from typing import IO
@@ -168,17 +167,18 @@ class Application:
             task.add_done_callback(_die_loudly)
             self._loops.append(task)
 
-    async def stop(self) -> None:
-        """Let go of everything, in the other order."""
-        for task in self._loops:
-            task.remove_done_callback(_die_loudly)
-            task.cancel()
-        await asyncio.gather(*self._loops, *self._background, return_exceptions=True)
-        with suppress(ServiceError):
-            await self.timers.stop()
-        await self.bus.close()
-        await self.http.aclose()
-        await self.database.close()
+    async def stop(self, seconds: float = 10.0) -> None:
+        """Let go of everything, in the other order, within `seconds`: a dependency that hangs must not keep the process alive.
+
+        Sessions are written down as closed before the lease is given back, and others hear of both before the bus closes.
+        """
+        step = seconds / 3
+        await _within(step, *self._background)
+        bus, others = self._loops[:1], self._loops[1:]
+        await _end(others)
+        await _within(step, self.timers.stop(), self.bus.flush())
+        await _end(bus)
+        await _within(step, self.bus.close(), self.http.aclose(), self.database.close())
         if self._lock is not None:
             self._lock.close()
 
@@ -203,6 +203,26 @@ def _problem_bytes(error: ServiceError, metrics: Metrics) -> tuple[dict[str, str
     request_id = secrets.token_hex(8)
     log.info("socket refused", code=error.code, request=request_id)
     return {"content-type": PROBLEM_JSON, **headers_of(error)}, json.encode(problem_of(error, request_id))
+
+
+async def _within(seconds: float, *deeds: Awaitable[None]) -> None:
+    """Do what can be done in this time, all at once; give the rest up."""
+    try:
+        async with asyncio.timeout(seconds):
+            outcomes = await asyncio.gather(*deeds, return_exceptions=True)
+    except TimeoutError:
+        log.warning("stopped in the middle", reason="a dependency does not answer")
+    else:
+        for failure in outcomes:
+            if isinstance(failure, Exception):
+                log.warning("stopped in the middle", reason=str(failure))
+
+
+async def _end(loops: list[asyncio.Task[None]]) -> None:
+    for task in loops:
+        task.remove_done_callback(_die_loudly)
+        task.cancel()
+    await asyncio.gather(*loops, return_exceptions=True)
 
 
 def _die_loudly(task: "asyncio.Task[None]") -> None:

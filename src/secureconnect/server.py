@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import structlog
 import uvicorn
@@ -38,7 +39,8 @@ class Server(uvicorn.Server):
                 date_header=True,
                 proxy_headers=True,
                 forwarded_allow_ips="127.0.0.1",
-                timeout_graceful_shutdown=int(settings.shutdown_seconds),
+                # Half of the time for requests and sockets to end, half for what must be written down after them.
+                timeout_graceful_shutdown=max(1, int(settings.shutdown_seconds / 2)),
                 ssl_certfile=settings.tls_certificate,
                 ssl_keyfile=settings.tls_key,
             )
@@ -58,6 +60,12 @@ class Server(uvicorn.Server):
             for one, handler in before.items():
                 signal.signal(one, handler)
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Asked to end. Asked once more, the kernel ends the process at once: nothing in here has to work for that."""
+        super().handle_exit(sig, frame)
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, signal.SIG_DFL)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self._application.start()
         await super().startup(sockets or [self._listener])
@@ -69,10 +77,13 @@ class Server(uvicorn.Server):
             self.listening.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._application.health.draining = True
-        self._application.sockets.draining = True
+        """Drain, then close: whoever is asked to come back elsewhere finds this node refusing, and requests still answered."""
+        application, settings = self._application, self._application.settings
+        application.health.draining = True
+        await application.sockets.drain(settings.drain)
+        begun = application.clock.monotonic()
         await super().shutdown(sockets or [self._listener])
-        await self._application.stop()
+        await application.stop(settings.shutdown_seconds - (application.clock.monotonic() - begun))
         log.info("stopped")
 
 

@@ -59,7 +59,7 @@ class Socket:
 
     @property
     def cursor(self) -> str:
-        return str(self.frames[-1]["cursor"])
+        return next(str(frame["cursor"]) for frame in reversed(self.frames) if "cursor" in frame)
 
     def heard(self, kind: str, **fields: Any) -> list[Json]:
         """The frames of this type and with these fields that came so far."""
@@ -262,6 +262,11 @@ class World:
     async def health(self) -> Json:
         """What the server says of its dependencies, well or not."""
         report: Json = (await self._http.get("/health")).json()
+        return report
+
+    async def ready(self) -> Json:
+        """Whether the server wants new work, and if not, why."""
+        report: Json = (await self._http.get("/health/ready")).json()
         return report
 
     async def socket(

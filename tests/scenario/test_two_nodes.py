@@ -46,13 +46,13 @@ def postgres() -> Iterator[str]:
 
 
 @asynccontextmanager
-async def cluster_of(number: int, postgres: str, folder: Path) -> AsyncIterator[Cluster]:
+async def cluster_of(number: int, postgres: str, folder: Path, **more: str) -> AsyncIterator[Cluster]:
     redis = RedisServer()
     redis.start()
     database = open_database(postgres)
     await migrate(database)
     await database.close()
-    settings = {"DATABASE_URL": postgres, "BUS_URL": redis.url, "RATE_LIMITS": "off"}
+    settings = {"DATABASE_URL": postgres, "BUS_URL": redis.url, "RATE_LIMITS": "off", **more}
     async with AsyncExitStack() as stack:
         stack.callback(redis.stop)
         nodes = [await stack.enter_async_context(ServerProcess(folder / str(one), **settings)) for one in range(number)]

@@ -78,6 +78,10 @@ class Bus(Protocol):
         """Raises Unavailable when other nodes cannot be reached."""
         ...
 
+    async def flush(self) -> None:
+        """Return when everything that was published is in the log, however long that takes. Needs `run`."""
+        ...
+
     async def close(self) -> None:
         """Let go of everything."""
         ...

@@ -93,6 +93,9 @@ class MemoryBus:
     async def ping(self) -> None:
         return
 
+    async def flush(self) -> None:
+        """Nothing waits: publishing appends."""
+
     async def close(self) -> None:
         self._topics.clear()
         self._idle.clear()

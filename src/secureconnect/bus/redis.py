@@ -138,6 +138,8 @@ class RedisBus:
         self._subscriptions: dict[str, _Subscription] = {}
         self._queue: deque[_Pending] = deque()
         self._queued = asyncio.Event()
+        self._sent = asyncio.Event()
+        self._sent.set()
         self._listening = asyncio.Event()
         self._number = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -158,6 +160,7 @@ class RedisBus:
         self._number += 1
         self._queue.append(_Pending(self._number, topic, body, sender, target, retain, acknowledge))
         self._queued.set()
+        self._sent.clear()
         return True
 
     async def subscribe(self, topic: str, deliver: Deliver) -> None:
@@ -203,6 +206,9 @@ class RedisBus:
             group.create_task(self._write())
             group.create_task(self._listen())
 
+    async def flush(self) -> None:
+        await self._sent.wait()
+
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
@@ -231,6 +237,7 @@ class RedisBus:
                     pending.acknowledge(int(seq))
             if not self._queue:
                 self._queued.clear()
+                self._sent.set()
 
     async def _append(self, batch: Sequence[_Pending]) -> list[bytes]:
         if not self._sha:

@@ -131,6 +131,11 @@ class EventsSocket:
                 continue
             if notice is None:
                 continue
+            if isinstance(notice, Reconnect):
+                self._dialer.wait(notice.after_ms / 1000)
+                await self._connection.close(1000)
+                self._connection = None
+                continue
             if isinstance(notice, EventsWelcome):
                 self._dialer.succeeded()
             self.cursor = notice.cursor

@@ -183,7 +183,7 @@ class TopologyChanged(Relayed, frozen=True, kw_only=True):
 
 
 class Reconnect(Shape, frozen=True, kw_only=True):
-    """The node is going away: come back after `after_ms` milliseconds."""
+    """The node is going away: come back after `after_ms` milliseconds. On both sockets."""
 
     after_ms: int = 0
 
@@ -270,7 +270,7 @@ class ConversationUpdated(Event, frozen=True, kw_only=True):
 
 Notice = EventsWelcome | CallEvent | MessageCreated | ConversationUpdated
 
-NOTICES: dict[str, type[Notice]] = {
+NOTICES: dict[str, type[Notice | Reconnect]] = {
     "welcome": EventsWelcome,
     "call.incoming": CallEvent,
     "call.updated": CallEvent,
@@ -281,6 +281,7 @@ NOTICES: dict[str, type[Notice]] = {
     "call.ended": CallEvent,
     "message.created": MessageCreated,
     "conversation.updated": ConversationUpdated,
+    "reconnect": Reconnect,
 }
 
 
@@ -302,7 +303,7 @@ def decode_signal(frame: str | bytes) -> Signal | None:
     return None if decoder is None else decoder.decode(frame)
 
 
-def decode_notice(frame: str | bytes) -> Notice | None:
+def decode_notice(frame: str | bytes) -> Notice | Reconnect | None:
     """One frame of the events socket; as `decode_signal`."""
     decoder = _notices.get(_type.decode(frame).type)
     return None if decoder is None else decoder.decode(frame)

@@ -296,7 +296,7 @@ class TopologyFrame(Struct, frozen=True, tag="topology"):
 
 
 class Reconnect(Struct, frozen=True, tag="reconnect"):
-    """This node goes away: close, wait `after_ms` milliseconds, come back with `resume`."""
+    """This node goes away: close, wait `after_ms` milliseconds, come back with `resume` or `cursor`. On both sockets."""
 
     after_ms: int
 
@@ -391,6 +391,7 @@ EVENT_FRAMES: tuple[type[Struct], ...] = (
     CallCancelled,
     CallMissed,
     CallEndedEvent,
+    Reconnect,
 )
 
 

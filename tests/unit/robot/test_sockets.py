@@ -178,6 +178,26 @@ async def test_a_node_that_goes_away_says_when_to_come_back(clock: FakeClock) ->
     assert script.queries[1]["resume"] == "token"
 
 
+async def test_the_events_socket_obeys_it_too_and_resumes_at_its_cursor(clock: FakeClock) -> None:
+    async def first(connection: ServerConnection, _: dict[str, str]) -> None:
+        await connection.send(json.dumps({"type": "welcome", "cursor": "7", "resumed": False, "user_id": SESSION}))
+        await connection.send('{"type":"reconnect","after_ms":1500}')
+        await connection.wait_closed()
+
+    async def second(connection: ServerConnection, _: dict[str, str]) -> None:
+        await connection.send(json.dumps({"type": "welcome", "cursor": "7", "resumed": True, "user_id": SESSION}))
+        await connection.wait_closed()
+
+    script = Script(first, second)
+    async with a_server(script, clock) as client:
+        socket = events(client, clock)
+        got = [await anext(socket) for _ in range(2)]
+        await socket.close()
+    assert [notice.resumed for notice in got if isinstance(notice, EventsWelcome)] == [False, True]
+    assert clock.slept == [1.5]
+    assert script.queries == [{}, {"cursor": "7"}]
+
+
 async def test_a_full_server_is_tried_again_and_a_refusal_for_good_is_raised(clock: FakeClock) -> None:
     script = Script((503, "draining"), (503, "at_capacity"), (409, "call_ended"))
     async with a_server(script, clock) as client:
