@@ -84,7 +84,12 @@ class Application:
         # How they reach it
         self.ice = IceServerList(settings.stun_urls)
         self.sockets = self._make_sockets(ResumeTokens(secret.encode()))
-        self.health = Health(version=VERSION, clock=self.clock, probes={"database": self.database.ping, "bus": self.bus.ping})
+        self.health = Health(
+            service=settings.service,
+            version=VERSION,
+            clock=self.clock,
+            probes={"database": self.database.ping, "bus": self.bus.ping},
+        )
         self.api = self._make_api()
 
         self._background: set[asyncio.Task[None]] = set()
@@ -121,9 +126,10 @@ class Application:
             spawn=self._spawn,
         )
         inboxes = InboxSockets(bus=self.bus, clock=self.clock, ringing_for=self.calls.ringing_for)
+        endpoints = {"video": {"/v1/calls/ws/signaling": calls.admit}, "chat": {"/v1/ws/events": inboxes.admit}}
         sockets = Sockets(
             gate=Gate(
-                endpoints={"/v1/calls/ws/signaling": calls.admit, "/v1/ws/events": inboxes.admit},
+                endpoints={path: admit for name in settings.served for path, admit in endpoints.get(name, {}).items()},
                 authenticate=self._authenticate,
                 allowed_origins=frozenset(settings.allowed_origins),
             ),
@@ -146,7 +152,7 @@ class Application:
             health_of=self.health,
             metrics_of=self.metrics,
         )
-        return create_api(services, version=VERSION, allowed_origins=self.settings.allowed_origins)
+        return create_api(services, served=self.settings.served, version=VERSION, allowed_origins=self.settings.allowed_origins)
 
     # What must go up, handed down
 

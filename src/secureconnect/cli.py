@@ -34,6 +34,9 @@ log = structlog.get_logger(__name__)
 ConfigFile = Annotated[Path | None, Parameter(name="--config", help="A TOML file with settings.")]
 Host = Annotated[str | None, Parameter(help="Address to listen on.")]
 Port = Annotated[int | None, Parameter(help="Port to listen on; 0 takes a free one.")]
+ServiceNames = Annotated[
+    str | None, Parameter(help="What to serve: some of auth,chat,video. With one alone: port 8080, 8082, 8083.")
+]
 DataDir = Annotated[Path | None, Parameter(help="Where the database and generated secrets live.")]
 
 
@@ -50,9 +53,11 @@ def main() -> None:
 
 
 @app.command
-def serve(*, config: ConfigFile = None, host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
-    """REST, sockets and the web client, in one process."""
-    settings = _settings(config, host=host, port=port, data_dir=data_dir)
+def serve(
+    *, config: ConfigFile = None, host: Host = None, port: Port = None, data_dir: DataDir = None, services: ServiceNames = None
+) -> None:
+    """REST, sockets and the web client, in one process; or a part of it beside other processes."""
+    settings = _settings(config, host=host, port=port, data_dir=data_dir, services=services)
     _run(_serve(settings))
 
 

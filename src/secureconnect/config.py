@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 PREFIX = "SECURECONNECT_"
 BUS_SCHEMES = ("memory", "redis", "rediss")
+SERVICES = {"auth": 8080, "chat": 8082, "video": 8083}
+"""What a process may serve, and the port it takes when it serves nothing else."""
 NOT_A_SETTING = PREFIX + "TOKEN"
 """What `secureconnect call` reads its access token from; other commands are not disturbed by it."""
 
@@ -27,7 +29,16 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
-    port: int = Field(9090, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    port: int = Field(
+        9090,
+        ge=0,
+        le=65535,
+        description="Port to listen on; 0 takes a free one. With one service alone: auth 8080, chat 8082, video 8083.",
+    )
+    services: str = Field(
+        ",".join(SERVICES),
+        description="What this process serves, separated by commas; less than all needs a shared database and bus.",
+    )
     public_url: str | None = Field(None, description="How clients reach us, for links; default from host and port.")
     data_dir: Path = Field(Path("data"), description="Where the SQLite database and generated secrets live.")
     database_url: str | None = Field(None, description="Database; default SQLite in data_dir.")
@@ -84,6 +95,30 @@ class Settings(BaseSettings):
             )
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _port_of_one_service(cls, given: dict[str, Any]) -> dict[str, Any]:
+        port = SERVICES.get(str(given.get("services", "")).strip())
+        return given if port is None else {"port": port, **given}
+
+    @field_validator("services")
+    @classmethod
+    def _known_services(cls, value: str) -> str:
+        named = {one.strip() for one in value.split(",")}
+        unknown = named - SERVICES.keys()
+        if unknown:
+            raise ValueError(f"there is no service {min(unknown)!r}; name some of {', '.join(SERVICES)}")
+        return ",".join(one for one in SERVICES if one in named)
+
+    @model_validator(mode="after")
+    def _shared_by_services(self) -> Self:
+        if self.served != tuple(SERVICES) and not (self.is_database_shared and self.is_bus_shared):
+            raise ValueError(
+                "services: processes that serve a part each meet in a database and on a bus: set database_url to PostgreSQL or "
+                "CockroachDB and bus_url to Redis, or serve all"
+            )
+        return self
+
     @model_validator(mode="after")
     def _drain_within_the_grace(self) -> Self:
         if self.drain >= self.grace_seconds:
@@ -107,6 +142,21 @@ class Settings(BaseSettings):
         if self.drain_seconds is not None:
             return self.drain_seconds
         return min(10.0, self.grace_seconds / 3) if self.is_bus_shared else 0.0
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """The names of what this process serves."""
+        return tuple(self.services.split(","))
+
+    @property
+    def service(self) -> str:
+        """The name by which this process calls itself."""
+        return "secureconnect" if self.served == tuple(SERVICES) else self.services
+
+    @property
+    def is_database_shared(self) -> bool:
+        """Whether other processes may use the database: SQLite's file is one process's own."""
+        return not self.database.startswith("sqlite")
 
     @property
     def is_bus_shared(self) -> bool:

@@ -37,7 +37,7 @@ def shared_secret(settings: Settings) -> str:
     """
     if settings.jwt_secret is not None:
         return settings.jwt_secret.get_secret_value()
-    if not settings.database.startswith("sqlite"):
+    if settings.is_database_shared:
         raise ConfigurationError("jwt_secret: nodes that share a database must share a secret; set SECURECONNECT_JWT_SECRET")
     path = settings.data_dir / SECRET_FILE
     if not path.exists():

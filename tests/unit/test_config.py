@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import ValidationError
@@ -121,3 +122,46 @@ def test_settings_do_not_change() -> None:
 
 def test_a_database_may_be_named() -> None:
     assert load_settings(database_url="postgresql+asyncpg://db/x").database == "postgresql+asyncpg://db/x"
+
+
+class TestServices:
+    SHARED: ClassVar[dict[str, Any]] = {"database_url": "postgresql+asyncpg://localhost/calls", "bus_url": "redis://localhost"}
+
+    @pytest.mark.parametrize(("services", "port"), [("auth", 8080), ("chat", 8082), (" video ", 8083), ("auth,chat", 9090)])
+    def test_one_alone_has_a_port_of_its_own(self, services: str, port: int) -> None:
+        assert load_settings(services=services, **self.SHARED).port == port
+
+    def test_a_port_that_is_named_wins(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SECURECONNECT_PORT", "0")
+        assert load_settings(services="auth", **self.SHARED).port == 0
+
+    def test_their_order_does_not_matter(self) -> None:
+        settings = load_settings(services="video, chat,auth,chat")
+        assert settings.services == "auth,chat,video"
+        assert settings.service == "secureconnect"
+        assert load_settings(services="video,chat", **self.SHARED).service == "chat,video"
+
+    @pytest.mark.parametrize("services", ["audio", "", "auth,", "auth chat"])
+    def test_a_name_that_is_none(self, services: str) -> None:
+        with pytest.raises(ConfigurationError, match="setting services: there is no service"):
+            load_settings(services=services, **self.SHARED)
+
+    @pytest.mark.parametrize("missing", ["database_url", "bus_url"])
+    def test_a_part_needs_what_parts_meet_in(self, missing: str) -> None:
+        shared = {name: value for name, value in self.SHARED.items() if name != missing}
+        with pytest.raises(ConfigurationError, match=r"services: .*PostgreSQL.*Redis"):
+            load_settings(services="chat", **shared)
+
+
+class TestDrain:
+    def test_alone_there_is_nowhere_to_send_anybody(self) -> None:
+        assert load_settings().drain == 0
+
+    def test_with_others_it_takes_ten_seconds_and_never_most_of_the_grace(self) -> None:
+        assert load_settings(bus_url="redis://localhost").drain == 10
+        assert load_settings(bus_url="redis://localhost", grace_seconds=3.0).drain == 1
+
+    def test_whoever_obeys_must_not_come_too_late(self) -> None:
+        assert load_settings(drain_seconds=29.0).drain == 29
+        with pytest.raises(ConfigurationError, match=r"^drain_seconds: must be less than grace_seconds"):
+            load_settings(drain_seconds=30.0)

@@ -1,6 +1,6 @@
 """The HTTP application: routes, who asks, errors, pages and the API's description put together. Made by app; holds no rule."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from litestar import Litestar, Request
@@ -8,6 +8,7 @@ from litestar.config.compression import CompressionConfig
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
@@ -31,6 +32,12 @@ from secureconnect.ops.health import Health
 from secureconnect.ops.metrics import Metrics
 from secureconnect.ops.ratelimit import RateLimiter
 
+ROUTES: Mapping[str, Sequence[HTTPRouteHandler]] = {
+    "auth": account_routes.routes,
+    "chat": chat_routes.routes,
+    "video": call_routes.routes,
+}
+"""What each service answers; health, metrics and the descriptions are everywhere."""
 MAX_BODY_BYTES = 262_144
 """The largest body of any route is a message of 8 000 characters; four bytes each, JSON's escapes, and room."""
 
@@ -47,8 +54,8 @@ class Services(Struct, frozen=True):
     metrics_of: Metrics
 
 
-def create_api(services: Services, *, version: str, allowed_origins: Sequence[str]) -> Litestar:
-    """The application that uvicorn serves."""
+def create_api(services: Services, *, served: Sequence[str], version: str, allowed_origins: Sequence[str]) -> Litestar:
+    """The application that uvicorn serves: the routes of those of ROUTES that are `served`."""
 
     async def principal(request: Request[Any, Any, Any]) -> Principal:
         return await services.accounts.authenticate(_bearer(request))
@@ -57,10 +64,10 @@ def create_api(services: Services, *, version: str, allowed_origins: Sequence[st
     dependencies["principal"] = Provide(principal)
     api = Router(
         "/",
-        route_handlers=[*account_routes.routes, *chat_routes.routes, *call_routes.routes, *ops_routes.routes],
+        route_handlers=[*ops_routes.routes, *(route for name in served for route in ROUTES[name])],
     )
     return Litestar(
-        route_handlers=[api, asyncapi.make_route(version), *make_pages()],
+        route_handlers=[api, asyncapi.make_route(version), *make_pages(client="auth" in served)],
         dependencies=dependencies,
         exception_handlers={
             ServiceError: on_service_error,

@@ -60,13 +60,13 @@ def errors_page() -> Response[str]:
     return Response(page, headers=HEADERS)
 
 
-def make_pages() -> list[Router | HTTPRouteHandler]:
-    """Everything a browser loads."""
+def make_pages(*, client: bool) -> list[Router | HTTPRouteHandler]:
+    """Everything a browser loads; without `client`, only what explains the API."""
     static = WEB / "static"
-    return [
-        _files("/static", static, HEADERS),
-        _files("/sdk", static / "sdk", HEADERS),
+    explained: list[Router | HTTPRouteHandler] = [
         errors_page,
         _files("/docs", WEB / "swagger", HEADERS | {"content-security-policy": DOCS_POLICY}),
-        _files("/", static, HEADERS),
     ]
+    if not client:
+        return explained
+    return [_files("/static", static, HEADERS), _files("/sdk", static / "sdk", HEADERS), *explained, _files("/", static, HEADERS)]

@@ -41,7 +41,8 @@ class HealthReport(Struct, frozen=True):
 class Health:
     """The dependencies of one process."""
 
-    def __init__(self, *, version: str, clock: Clock, probes: Mapping[str, Probe]) -> None:
+    def __init__(self, *, service: str, version: str, clock: Clock, probes: Mapping[str, Probe]) -> None:
+        self._service = service
         self._version = version
         self._clock = clock
         self._probes = probes
@@ -54,7 +55,7 @@ class Health:
         status = "healthy" if all(one.status == "healthy" for one in answers) else "degraded"
         if ready and self.draining:
             status = "draining"
-        return HealthReport(status, "secureconnect", self._version, self._clock.now(), dependencies)
+        return HealthReport(status, self._service, self._version, self._clock.now(), dependencies)
 
     async def _ask(self, probe: Probe) -> Dependency:
         begun = self._clock.monotonic()
