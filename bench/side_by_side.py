@@ -2,7 +2,7 @@
 
     uv run python bench/side_by_side.py [--rounds 5] [--seconds 3] [--pairs 50] [--window 16] [--rate 10000] [--tries 5]
 
-Installs the Node servers into bench/relays/node_modules when they are missing. Writes bench/results/<date>-relay-window-<n>.md and .json.
+Installs the Node servers into bench/relays/node_modules when they are missing. Writes bench/results/<date>-relay-window-<n>.*
 """
 
 import argparse

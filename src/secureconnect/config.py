@@ -4,6 +4,7 @@ Sources, strongest first: command line, environment (`SECURECONNECT_…`), one T
 """
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -186,6 +187,8 @@ def load_settings(config_file: Path | None = None, **overrides: Any) -> Settings
 
     try:
         return FromFile(**{name: value for name, value in overrides.items() if value is not None})
+    except tomllib.TOMLDecodeError as failure:
+        raise ConfigurationError(f"{config_file} is not TOML: {failure}") from None
     except ValidationError as failure:
         first = failure.errors()[0]
         # A rule over several settings names them itself.
