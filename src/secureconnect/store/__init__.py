@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from secureconnect.errors import Unavailable
@@ -24,6 +25,9 @@ log = structlog.get_logger(__name__)
 RETRYABLE = frozenset({"40001", "40P01", "23505"})
 """SQLSTATEs after which the whole transaction is run again: serialization_failure (normal on CockroachDB), deadlock_detected, and
 unique_violation: our transactions look before they insert, so the second run finds what the first ran into and says so in words."""
+TEMPORARY = ("08", "53", "57", "58")
+"""Classes of SQLSTATEs that time may heal: connection exception, insufficient resources, operator intervention (a server that starts
+or stops), system error."""
 ATTEMPTS = 8
 FIRST_BACKOFF = 0.005
 """Seconds before the second attempt, doubled each time and spread by half: short for a user, long for the winner."""
@@ -62,11 +66,12 @@ class Database:
             try:
                 async with self._begun(read_only=read_only) as connection:
                     return await work(connection)
-            except DBAPIError as failure:
+            except Exception as failure:
+                if _is_temporary(failure):
+                    log.warning("database unavailable", error=type(failure).__name__, detail=str(failure).partition("\n")[0][:200])
+                    raise Unavailable("The database does not answer; nothing was changed.") from failure
                 if not _lost_a_race(failure):
-                    raise _as_unavailable(failure) from failure
-            except (OSError, TimeoutError) as failure:
-                raise _as_unavailable(failure) from failure
+                    raise
             await asyncio.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311  (jitter, not a secret)
             delay *= 2
         raise Unavailable("The database keeps refusing this change; nothing was changed.")
@@ -136,15 +141,20 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
-def _lost_a_race(failure: DBAPIError) -> bool:
-    return getattr(failure.orig, "sqlstate", None) in RETRYABLE or "database is locked" in str(failure.orig)
+def _lost_a_race(failure: Exception) -> bool:
+    return isinstance(failure, DBAPIError) and (_sqlstate(failure) in RETRYABLE or "database is locked" in str(failure.orig))
 
 
-def _as_unavailable(failure: BaseException) -> BaseException:
-    """Unavailable for what time may heal; the failure itself for what is a fault of ours (a constraint, a wrong statement)."""
-    if isinstance(failure, DBAPIError) and not (
-        isinstance(failure, OperationalError | InterfaceError) or failure.connection_invalidated
-    ):
-        return failure
-    log.warning("database unavailable", error=type(failure).__name__, detail=str(failure).splitlines()[0][:200])
-    return Unavailable("The database does not answer; nothing was changed.")
+def _is_temporary(failure: Exception) -> bool:
+    """Whether time may heal it; everything else is an answer of `work`, or a fault of ours (a constraint, a wrong statement)."""
+    if isinstance(failure, OSError | TimeoutError | PoolTimeoutError):
+        return True
+    if _lost_a_race(failure):
+        return False
+    is_lost = isinstance(failure, OperationalError | InterfaceError) or getattr(failure, "connection_invalidated", False)
+    return is_lost or _sqlstate(failure).startswith(TEMPORARY)
+
+
+def _sqlstate(failure: Exception) -> str:
+    """Of a statement that failed, or of a connection that was refused: that one comes from the driver as it is."""
+    return getattr(getattr(failure, "orig", failure), "sqlstate", None) or ""
