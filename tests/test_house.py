@@ -29,12 +29,18 @@ FLOORS: dict[str, int] = {
     "signaling.session": 1,
     "bus": 2,
     "store": 2,
-    "push": 2,
+    "push": 1,  # what all others of the room are written in
+    "push.apns": 2,
+    "push.fcm": 2,
+    "push.log": 2,
+    "push.webpush": 2,
     "media": 2,
     "ops.ratelimit": 2,
     "ops.health": 2,
     "accounts": 3,
     "chat": 3,
+    "push.outbox": 3,
+    "push.queue": 3,
     "calls": 3,
     "api": 4,
     "signaling": 4,
@@ -52,7 +58,7 @@ FLOORS: dict[str, int] = {
 THE_PROCESS = ("data_dir", "app", "server", "cli")
 """Those that make a process of it all, and so may know the settings."""
 
-SERVICES = ("accounts", "chat", "calls")
+SERVICES = ("accounts", "chat", "push.outbox", "push.queue", "calls")
 """From the lowest to the highest: one may use those before it."""
 
 FRIENDS = {
@@ -75,8 +81,9 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("store",),
     "alembic": ("store",),
     "redis": ("bus.redis",),
-    "joserfc": ("accounts", "load"),  # the load tool mints tokens as an embedding application does
+    "joserfc": ("accounts", "push", "load"),  # the load tool mints tokens as an embedding application does
     "argon2": ("accounts",),
+    "http_ece": ("push.webpush",),
     "limits": ("ops.ratelimit",),
     "prometheus_client": ("ops.metrics",),
     "pydantic": ("config",),

@@ -19,6 +19,7 @@ from litestar import Litestar
 from msgspec import json
 
 from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer
+from secureconnect.accounts.devices import DeviceService
 from secureconnect.accounts.service import AccountService
 from secureconnect.accounts.verification import TokenVerifier
 from secureconnect.api.http import Services, create_api
@@ -36,6 +37,10 @@ from secureconnect.media.ice import IceServerList
 from secureconnect.ops.health import Health
 from secureconnect.ops.metrics import Metrics
 from secureconnect.ops.ratelimit import RateLimiter
+from secureconnect.push import Provider, Sender
+from secureconnect.push.log import LogSender
+from secureconnect.push.outbox import Outbox
+from secureconnect.push.queue import PushQueue
 from secureconnect.signaling.call_socket import CallSockets
 from secureconnect.signaling.inbox import InboxSockets
 from secureconnect.signaling.protocol import Limits
@@ -66,8 +71,12 @@ class Application:
         self.bus = open_bus(settings.bus_url, self.clock, str(self.node_id))
         self.http = httpx2.AsyncClient(timeout=5.0)
 
+        self.senders: dict[Provider, Sender] = {Provider.LOG: LogSender()}
+        self.outbox = self._make_outbox()
+
         # What people can do
         self.accounts = self._make_accounts(secret)
+        self.devices = DeviceService(self.database, self.clock, self.senders.keys())
         self.chat = ChatService(
             database=self.database, bus=self.bus, ids=self.ids, clock=self.clock, on_member_removed=self._on_member_removed
         )
@@ -78,6 +87,7 @@ class Application:
             clock=self.clock,
             node_id=self.node_id,
             grace=timedelta(seconds=settings.grace_seconds),
+            pushes=PushQueue(ids=self.ids, wake=self.outbox.wake),
         )
         self.timers = Timers(service=self.calls, database=self.database, clock=self.clock, node_id=self.node_id)
 
@@ -110,6 +120,15 @@ class Application:
                 secret=secret, issuer=issuer, audience=audience, outside=settings.jwks, http=self.http, clock=self.clock
             ),
             refresh_lifetime=timedelta(days=settings.refresh_token_days),
+        )
+
+    def _make_outbox(self) -> Outbox:
+        return Outbox(
+            database=self.database,
+            clock=self.clock,
+            node_id=self.node_id,
+            senders=self.senders,
+            on_outcome=lambda provider, outcome: self.metrics.pushes.labels(provider, outcome).inc(),
         )
 
     def _make_sockets(self, tokens: ResumeTokens) -> Sockets:
@@ -145,6 +164,7 @@ class Application:
     def _make_api(self) -> Litestar:
         services = Services(
             accounts=self.accounts,
+            devices=self.devices,
             chat=self.chat,
             calls=self.calls,
             ice=self.ice,
@@ -168,7 +188,8 @@ class Application:
             self._lock = claim(self.settings.data_dir)
         await prepare_schema(self.database)
         await self.timers.start()
-        for run in (self.bus.run, self.timers.run, self.sockets.keep_alive):
+        await self.outbox.start()
+        for run in (self.bus.run, self.timers.run, self.sockets.keep_alive, self.outbox.run):
             task = asyncio.ensure_future(run())
             task.add_done_callback(_die_loudly)
             self._loops.append(task)
@@ -184,7 +205,7 @@ class Application:
         await _end(others)
         await _within(step, self.timers.stop(), self.bus.flush())
         await _end(bus)
-        await _within(step, self.bus.close(), self.http.aclose(), self.database.close())
+        await _within(step, self.bus.close(), self.http.aclose(), self.outbox.close(), self.database.close())
         if self._lock is not None:
             self._lock.close()
 

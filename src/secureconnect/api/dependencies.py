@@ -5,6 +5,7 @@ The names are bound in api.http; a handler that takes `principal` is for the sig
 
 from litestar.di import NamedDependency
 
+from secureconnect.accounts.devices import DeviceService
 from secureconnect.accounts.service import AccountService, Principal
 from secureconnect.calls.service import CallService
 from secureconnect.chat.service import ChatService
@@ -15,6 +16,7 @@ from secureconnect.ops.ratelimit import RateLimiter
 
 SignedIn = NamedDependency[Principal]
 Accounts = NamedDependency[AccountService]
+Devices = NamedDependency[DeviceService]
 Chat = NamedDependency[ChatService]
 Calls = NamedDependency[CallService]
 Ice = NamedDependency[IceServerList]

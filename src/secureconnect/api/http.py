@@ -15,11 +15,13 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.router import Router
 from msgspec import Struct
 
+from secureconnect.accounts.devices import DeviceService
 from secureconnect.accounts.service import AccountService, Principal
 from secureconnect.api import accounts as account_routes
 from secureconnect.api import asyncapi
 from secureconnect.api import calls as call_routes
 from secureconnect.api import chat as chat_routes
+from secureconnect.api import devices as device_routes
 from secureconnect.api import ops as ops_routes
 from secureconnect.api.pages import make_pages
 from secureconnect.api.problems import on_exception, on_http_exception, on_service_error
@@ -33,7 +35,7 @@ from secureconnect.ops.metrics import Metrics
 from secureconnect.ops.ratelimit import RateLimiter
 
 ROUTES: Mapping[str, Sequence[HTTPRouteHandler]] = {
-    "auth": account_routes.routes,
+    "auth": [*account_routes.routes, *device_routes.routes],
     "chat": chat_routes.routes,
     "video": call_routes.routes,
 }
@@ -46,6 +48,7 @@ class Services(Struct, frozen=True):
     """What handlers may ask for, by the names they ask with."""
 
     accounts: AccountService
+    devices: DeviceService
     chat: ChatService
     calls: CallService
     ice: IceServerList

@@ -37,6 +37,7 @@ from secureconnect.chat.events import Announcer as TimelineAnnouncer
 from secureconnect.clock import Clock
 from secureconnect.errors import NotAMember, NotFound, NotJoined, Unavailable, Unprocessable
 from secureconnect.ids import CallId, ConversationId, DeviceId, IdFactory, NodeId, SessionId, UserId, short
+from secureconnect.push.queue import PushQueue
 from secureconnect.store import Database
 from secureconnect.store import calls as store
 from secureconnect.store import chat as chat_store
@@ -68,6 +69,7 @@ class _Decision(Struct, frozen=True):
     outcome: Outcome
     members: list[UserId]
     entry: chat_store.Message | None = None
+    has_pushes: bool = False
 
 
 class CallService:
@@ -82,6 +84,7 @@ class CallService:
         clock: Clock,
         node_id: NodeId,
         grace: timedelta,
+        pushes: PushQueue,
     ) -> None:
         self._database = database
         self._announcer = Announcer(bus)
@@ -89,6 +92,7 @@ class CallService:
         self._clock = clock
         self._node_id = node_id
         self._grace = grace
+        self._pushes = pushes
         self._timeline = TimelineAnnouncer(bus, clock)
         self._turns: WeakValueDictionary[CallId, asyncio.Lock] = WeakValueDictionary()
 
@@ -131,7 +135,8 @@ class CallService:
             call = await store.insert_call(connection, outcome.call)
             entry_id = await chat_store.note_call(connection, self._ids.message(), call.conversation_id, caller_id, call_id, now)
             entry = (await chat_store.find_messages(connection, [entry_id]))[entry_id]
-            return _Decision(None, Outcome(call, outcome.events), list(names), entry)
+            has_pushes = await self._pushes.enqueue(connection, call, outcome.events, now)
+            return _Decision(None, Outcome(call, outcome.events), list(names), entry, has_pushes)
 
         decision = await self._database.transact(work)
         self._publish(decision)
@@ -245,13 +250,15 @@ class CallService:
             if user_id is not None and user_id not in names:
                 raise NotFound
             ready = await command(connection, names) if callable(command) else command
-            outcome = machine.decide(before, ready, self._clock.now())
+            now, has_pushes = self._clock.now(), False
+            outcome = machine.decide(before, ready, now)
             if outcome.changed:
                 saved = await store.save(connection, before, outcome.call)
                 if saved is None:
                     return None
+                has_pushes = await self._pushes.enqueue(connection, saved, outcome.events, now)
                 outcome = Outcome(saved, outcome.events)
-            return _Decision(before, outcome, list(names))
+            return _Decision(before, outcome, list(names), has_pushes=has_pushes)
 
         async with self._turns.setdefault(call_id, asyncio.Lock()):
             for _ in range(SAVE_ATTEMPTS):
@@ -275,6 +282,8 @@ class CallService:
             events=[type(event).__name__ for event in outcome.events],
         )
         self._announcer.announce(decision.before, call, outcome.events, decision.members, self._clock.now())
+        if decision.has_pushes:
+            self._pushes.wake()
 
 
 async def _require(connection: AsyncConnection, call_id: CallId) -> Call:

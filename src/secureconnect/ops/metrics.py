@@ -23,6 +23,9 @@ class Metrics:
         self.refusals = Counter(
             "secureconnect_socket_refusals", "Sockets refused before the upgrade.", ["code"], registry=self._registry
         )
+        self.pushes = Counter(
+            "secureconnect_pushes", "Attempts to push, by what came of them.", ["provider", "outcome"], registry=self._registry
+        )
 
     def read_when_asked(self, name: str, documentation: str, read: Callable[[], float], *, counts: bool = False) -> None:
         """A figure that exists anyway: hot paths keep a plain number, read when somebody asks. `counts`: it only grows."""

@@ -183,3 +183,45 @@ idempotency_keys = Table(
     Column("resource_id", Uuid, nullable=False),
     Column("created_at", UtcDateTime, nullable=False, index=True),
 )
+
+# Where a person's devices can be woken. One app may be reached in two ways: an iPhone's calls by apns_voip, its notices by apns.
+devices = Table(
+    "devices",
+    metadata,
+    Column("user_id", Uuid, ForeignKey("users.user_id"), primary_key=True),
+    Column("device_id", Uuid, primary_key=True),
+    Column("provider", String(16), primary_key=True),
+    Column("platform", String(16), nullable=False),
+    # A token, or a Web Push subscription as JSON; the hash is what an index can hold.
+    Column("address", Text, nullable=False),
+    Column("address_hash", String(64), nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+)
+
+# The outbox: what devices are to be told, written with the change of the call that it tells of.
+pushes = Table(
+    "pushes",
+    metadata,
+    Column("push_id", Uuid, primary_key=True),
+    Column("call_id", Uuid, ForeignKey("calls.call_id"), nullable=False, index=True),
+    Column("user_id", Uuid, nullable=False),
+    Column("device_id", Uuid, nullable=False),
+    Column("provider", String(16), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("payload", Text, nullable=False),
+    # One push of a kind for a device and a call, however often the change is decided.
+    Column("dedupe_key", String(200), nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    # When somebody is to look at it next: at once, after a pause, or when the lease of a sender that may have died has run out.
+    # Null once it is done.
+    Column("due_at", UtcDateTime),
+    # Who is sending it now, and how often somebody began to.
+    Column("lease_owner", Uuid),
+    Column("attempts", Integer, nullable=False),
+    Column("done_at", UtcDateTime, index=True),
+    Column("outcome", String(16)),
+    Column("detail", String(200)),
+    Index(None, "provider", "due_at"),
+)

@@ -1,0 +1,112 @@
+"""The devices that a person can be woken on. Called by api.devices; what is sent to them is decided in `push`.
+
+Must not talk to a provider: whether a token is any good shows when the first push is sent.
+"""
+
+import re
+from collections.abc import Collection
+from typing import Literal
+
+from msgspec import Struct, json
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from secureconnect.clock import Clock
+from secureconnect.errors import NotFound, Unprocessable
+from secureconnect.ids import DeviceId, UserId
+from secureconnect.push import Provider
+from secureconnect.push.subscription import Subscription, fault_of
+from secureconnect.store import Database
+from secureconnect.store import devices as store
+from secureconnect.store.devices import Device
+
+REGISTRATIONS_PER_USER = 20
+"""Beyond this the one seen longest ago is forgotten: a ring costs a request for each."""
+TOKENS = {
+    Provider.FCM: re.compile(r"[\w:.\-]{16,4096}", re.ASCII),
+    # The token becomes part of a URL. Apple keeps its length open (32 bytes today).
+    Provider.APNS: re.compile(r"(?:[0-9a-fA-F]{2}){16,100}"),
+    Provider.APNS_VOIP: re.compile(r"(?:[0-9a-fA-F]{2}){16,100}"),
+    Provider.LOG: re.compile(r"[!-~]{1,128}"),
+}
+"""What a provider's token looks like."""
+
+Platform = Literal["android", "ios", "web", "desktop"]
+
+
+class Registration(Struct, frozen=True):
+    """How a device wants to be woken: by the `subscription` of a browser, or by the `token` of any other provider."""
+
+    platform: Platform
+    provider: Provider
+    token: str | None = None
+    subscription: Subscription | None = None
+
+
+class DeviceService:
+    """Keeps the addresses by which devices are woken.
+
+    `providers` are those with a sender here, `webpush_hosts` the push services that a subscription may lead to, `webpush_key` the
+    server's VAPID public key as browsers take it, None when Web Push is off.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        providers: Collection[Provider],
+        *,
+        webpush_hosts: Collection[str] = (),
+        webpush_key: str | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._providers = frozenset(providers)
+        self._webpush_hosts = tuple(host.lower() for host in webpush_hosts)
+        self._webpush_key = webpush_key
+
+    async def put(self, user_id: UserId, device_id: DeviceId, registration: Registration) -> Device:
+        """Register one way to wake a device, or say that it is still there. An address that another device had is now this one's.
+
+        Raises Unprocessable for a provider that is not configured and for a token or subscription that cannot be one.
+        """
+        if registration.provider not in self._providers:
+            raise Unprocessable(f"provider: this server is not set up to send by {registration.provider}.")
+        address, now = self._address_of(registration), self._clock.now()
+        device = Device(user_id, device_id, registration.provider, registration.platform, address, now, now)
+
+        async def work(connection: AsyncConnection) -> Device:
+            kept = await store.put_device(connection, device)
+            for surplus in (await store.devices_of(connection, [user_id]))[REGISTRATIONS_PER_USER:]:
+                await store.remove_address(connection, surplus.address)
+            return kept
+
+        return await self._database.transact(work)
+
+    async def remove(self, user_id: UserId, device_id: DeviceId) -> None:
+        """This device is woken no more. Doing it again changes nothing."""
+        await self._database.transact(lambda connection: store.remove_device(connection, user_id, device_id))
+
+    async def of_user(self, user_id: UserId) -> list[Device]:
+        """All ways to wake this person, the most recently seen first; at most 20."""
+        return await self._database.read(lambda connection: store.devices_of(connection, [user_id]))
+
+    def webpush_key(self) -> str:
+        """What a browser subscribes with (`applicationServerKey`): 65 bytes as base64url. Raises NotFound when Web Push is off."""
+        if self._webpush_key is None:
+            raise NotFound("Web Push is not set up here: nodes that share a database need vapid_private_key.")
+        return self._webpush_key
+
+    def _address_of(self, registration: Registration) -> str:
+        provider, token, subscription = registration.provider, registration.token, registration.subscription
+        if provider is Provider.WEBPUSH:
+            if subscription is None or token is not None:
+                raise Unprocessable("subscription: webpush takes a subscription, and no token.")
+            fault = fault_of(subscription, self._webpush_hosts)
+            if fault is not None:
+                raise Unprocessable(f"subscription.{fault}")
+            return json.encode(subscription).decode()
+        if token is None or subscription is not None:
+            raise Unprocessable(f"token: {provider} takes a token, and no subscription.")
+        if not TOKENS[provider].fullmatch(token):
+            raise Unprocessable(f"token: not one that {provider} gives.")
+        return token

@@ -1,0 +1,231 @@
+"""Sends what is in the outbox, at least once, and never what is over. One loop, started by app; any node sends anything.
+
+Each provider has a lane of its own, so that one that hangs delays no other. Decides nothing about calls: the claim looks whether
+somebody still rings. Between claim and answer a process may die; then the lease runs out and another one sends.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from secureconnect.clock import Clock
+from secureconnect.errors import ServiceError
+from secureconnect.ids import NodeId, short
+from secureconnect.push import Delivered, Gone, Outcome, Provider, Push, Refused, Retry, Sender, Verdict
+from secureconnect.store import Database
+from secureconnect.store import push as store
+from secureconnect.store.devices import remove_address
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 1.0
+"""How often to look when nobody rings the bell: a push that another node left behind is seen at most this late."""
+CONCURRENCY = 64
+"""Pushes of one provider under way at a time. HTTP/2 carries them over one connection; beyond it they wait in the database."""
+SEND_SECONDS = 8.0
+"""How long a provider may take to answer."""
+LEASE = timedelta(seconds=12)
+"""Longer than a provider may take, so that nobody else sends what is still under way; short beside a ring."""
+FIRST_BACKOFF, LAST_BACKOFF = 0.5, 60.0
+"""Seconds until the second attempt, doubled each time and spread by a quarter, up to a minute."""
+TIDYING_SECONDS = 3600.0
+
+OnOutcome = Callable[[Provider, str], None]
+
+
+class Outbox:
+    """The lanes, one a sender. `on_outcome` hears of each attempt: an outcome, or `retried`."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        node_id: NodeId,
+        senders: Mapping[Provider, Sender],
+        on_outcome: OnOutcome,
+        lease: timedelta = LEASE,
+        send_seconds: float = SEND_SECONDS,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._senders = senders
+        desk = _Desk(database, clock, node_id, on_outcome)
+        self._lanes = [
+            _Lane(desk, provider, sender, lease=lease, send_seconds=send_seconds) for provider, sender in senders.items()
+        ]
+
+    def wake(self) -> None:
+        """There may be something to send: look now."""
+        for lane in self._lanes:
+            lane.wake()
+
+    async def start(self) -> None:
+        """Nobody shares an SQLite file: what an earlier run was sending there is due at once."""
+        if not self._database.is_shared:
+            now = self._clock.now()
+            await self._database.transact(lambda connection: store.release_all(connection, now))
+
+    async def run(self) -> None:
+        """Until cancelled: claim and send. A database that is away is waited for."""
+        async with asyncio.TaskGroup() as group:
+            for lane in self._lanes:
+                group.create_task(lane.run())
+            group.create_task(self._tidy())
+
+    async def close(self) -> None:
+        """Let go of the connections to providers."""
+        for sender in self._senders.values():
+            await sender.close()
+
+    async def _tidy(self) -> None:
+        while True:
+            await self._clock.sleep(TIDYING_SECONDS)
+            now = self._clock.now()
+            try:
+                await self._database.transact(lambda connection, now=now: store.forget_old_pushes(connection, now))  # type: ignore[misc]
+            except ServiceError as failure:
+                log.warning("pushes wait", reason=failure.detail)
+
+
+class _Desk:
+    """Writes down what became of pushes, for all lanes."""
+
+    def __init__(self, database: Database, clock: Clock, node_id: NodeId, on_outcome: OnOutcome) -> None:
+        self.database = database
+        self.clock = clock
+        self.node_id = node_id
+        self._on_outcome = on_outcome
+
+    async def record(self, push: Push, verdict: Verdict) -> None:
+        """Close the push, or give it back. When that fails the lease runs out and it is sent again: at least once."""
+        now, node_id, detail = self.clock.now(), self.node_id, verdict.detail
+        again = now + _pause(push.attempts, verdict.after) if isinstance(verdict, Retry) else None
+        if again is not None and again >= push.expires_at:
+            again = None
+        outcome = _outcome_of(verdict)
+
+        async def work(connection: AsyncConnection) -> None:
+            if again is not None:
+                await store.postpone(connection, push.push_id, node_id, again, detail)
+                return
+            await store.finish(connection, push.push_id, node_id, now, outcome=outcome, detail=detail)
+            if outcome is Outcome.GONE:
+                await remove_address(connection, push.address)
+
+        word = "retried" if again is not None else str(outcome)
+        log.info(
+            "push",
+            call=short(push.call_id),
+            device=short(push.device_id),
+            provider=str(push.provider),
+            kind=str(push.kind),
+            outcome=word,
+            detail=detail,
+            attempt=push.attempts,
+        )
+        self._on_outcome(push.provider, word)
+        try:
+            await self.database.transact(work)
+        except ServiceError as failure:
+            log.warning("push not written down", call=short(push.call_id), device=short(push.device_id), reason=failure.detail)
+
+
+class _Lane:
+    """One provider's pushes, so many at a time."""
+
+    def __init__(self, desk: _Desk, provider: Provider, sender: Sender, *, lease: timedelta, send_seconds: float) -> None:
+        self._desk = desk
+        self._provider = provider
+        self._sender = sender
+        self._lease = lease
+        self._send_seconds = send_seconds
+        self._bell = asyncio.Event()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._hungry = False
+
+    def wake(self) -> None:
+        self._bell.set()
+
+    async def run(self) -> None:
+        try:
+            while True:
+                self._bell.clear()
+                try:
+                    pause = await self._start_due()
+                except ServiceError as failure:
+                    log.warning("pushes wait", provider=str(self._provider), reason=failure.detail)
+                    pause = POLL_SECONDS
+                await self._wait(pause)
+        finally:
+            for task in self._sending:
+                task.cancel()
+            await asyncio.gather(*self._sending, return_exceptions=True)
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._bell.wait()
+        except TimeoutError:
+            return
+
+    async def _start_due(self) -> float:
+        """Begin to send what is due and has room; the seconds after which to look again."""
+        room = CONCURRENCY - len(self._sending)
+        self._hungry = room == 0  # the next that is done rings the bell
+        if room == 0:
+            return POLL_SECONDS
+        database, now = self._desk.database, self._desk.clock.now()
+        due = await database.read(lambda connection: store.next_due(connection, self._provider))
+        if due is None or due > now:
+            return POLL_SECONDS if due is None else min(POLL_SECONDS, (due - now).total_seconds())
+        claim = await database.transact(
+            lambda connection: store.claim(connection, self._provider, self._desk.node_id, now, until=now + self._lease, limit=room)
+        )
+        for push in claim.pushes:
+            task = asyncio.ensure_future(self._send(push))
+            self._sending.add(task)
+            task.add_done_callback(self._done)
+        # Due and not to be had: it waits for another push to the same device, which may be one of ours.
+        self._hungry = claim.taken == 0
+        return POLL_SECONDS if claim.taken == 0 else 0.0
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._sending.discard(task)
+        if self._hungry:
+            self.wake()
+
+    async def _send(self, push: Push) -> None:
+        verdict: Verdict
+        try:
+            async with asyncio.timeout(self._send_seconds):
+                verdict = await self._sender.send(push)
+        except TimeoutError:
+            verdict = Retry(f"no answer within {self._send_seconds:g} s")
+        except Exception:  # one push that cannot be made must not end the lane
+            log.exception("push failed", provider=str(self._provider), call=short(push.call_id))
+            verdict = Retry("a fault of ours, see the log")
+        await self._desk.record(push, verdict)
+
+
+def _pause(attempts: int, after: float | None) -> timedelta:
+    """How long to wait before the next attempt: what the provider asked for, or a growing while."""
+    backoff = min(LAST_BACKOFF, FIRST_BACKOFF * 2 ** min(attempts - 1, 10))
+    return timedelta(seconds=max(after or 0.0, backoff * random.uniform(0.75, 1.25)))  # noqa: S311  (jitter, not a secret)
+
+
+def _outcome_of(verdict: Verdict) -> Outcome:
+    """The end that a verdict means; of a Retry, when there is no time left."""
+    match verdict:
+        case Delivered():
+            return Outcome.DELIVERED
+        case Gone():
+            return Outcome.GONE
+        case Refused():
+            return Outcome.REFUSED
+        case Retry():
+            return Outcome.EXPIRED

@@ -1,0 +1,171 @@
+"""The outbox in the database: the SQL beside the function that runs it. Called by push.queue and push.outbox.
+
+A push is claimed by lease: its `due_at` moves to where the lease ends, so a sender that dies gives it back by doing nothing.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import ColumnElement, Row, Select, delete, exists, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from secureconnect.calls.call import State
+from secureconnect.ids import CallId, DeviceId, NodeId, UserId
+from secureconnect.push import Kind, Outcome, Provider, Push
+from secureconnect.store.tables import call_participants, devices, pushes
+
+REMEMBERED = timedelta(days=30)
+"""How long it is known what became of a push."""
+DETAIL_CHARS = 200
+_payload = msgspec.json.Decoder(dict[str, str])
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """`pushes` are to be sent now; `taken` also counts those that were closed because there was nothing left to send."""
+
+    pushes: list[Push]
+    taken: int
+
+
+async def insert_pushes(connection: AsyncConnection, queued: Sequence[Push], now: datetime) -> None:
+    """Keep them, due at once."""
+    if not queued:
+        return
+    rows = [
+        {
+            "push_id": push.push_id,
+            "call_id": push.call_id,
+            "user_id": push.user_id,
+            "device_id": push.device_id,
+            "provider": push.provider,
+            "kind": push.kind,
+            "payload": msgspec.json.encode(push.payload).decode(),
+            "dedupe_key": f"{push.call_id}:{push.user_id}:{push.device_id}:{push.provider}:{push.kind}",
+            "created_at": now,
+            "expires_at": push.expires_at,
+            "due_at": now,
+            "attempts": 0,
+        }
+        for push in queued
+    ]
+    await connection.execute(insert(pushes), rows)
+
+
+async def next_due(connection: AsyncConnection, provider: Provider) -> datetime | None:
+    """When there may next be something to send by this provider."""
+    query = select(func.min(pushes.c.due_at)).where(pushes.c.provider == provider, pushes.c.due_at.is_not(None))
+    moment: datetime | None = (await connection.execute(query)).scalar()
+    return moment
+
+
+async def claim(
+    connection: AsyncConnection, provider: Provider, owner: NodeId, now: datetime, *, until: datetime, limit: int
+) -> Claim:
+    """Take up to `limit` due pushes until then. Those that must not be sent any more are closed instead of given out."""
+    taken = await connection.execute(
+        update(pushes)
+        .where(pushes.c.push_id.in_(_due(provider, now, limit)))
+        .values(lease_owner=owner, due_at=until, attempts=pushes.c.attempts + 1)
+        .returning(pushes.c.push_id)
+    )
+    ids = [row.push_id for row in taken]
+    if not ids:
+        return Claim([], 0)
+    live = []
+    for row in await connection.execute(_with_device_and_state(ids)):
+        outcome = _over(row, now)
+        if outcome is None:
+            live.append(_push(row))
+        else:
+            await finish(connection, row.push_id, owner, now, outcome=outcome)
+    return Claim(live, len(ids))
+
+
+async def finish(
+    connection: AsyncConnection, push_id: UUID, owner: NodeId, now: datetime, *, outcome: Outcome, detail: str = ""
+) -> None:
+    """It is over, unless somebody else has taken it in the meantime."""
+    values = {"lease_owner": None, "due_at": None, "done_at": now, "outcome": outcome, "detail": detail[:DETAIL_CHARS]}
+    await connection.execute(update(pushes).where(*_held(push_id, owner)).values(values))
+
+
+async def postpone(connection: AsyncConnection, push_id: UUID, owner: NodeId, until: datetime, detail: str) -> None:
+    """Give it back, to be tried again from then on."""
+    values = {"lease_owner": None, "due_at": until, "detail": detail[:DETAIL_CHARS]}
+    await connection.execute(update(pushes).where(*_held(push_id, owner)).values(values))
+
+
+async def release_all(connection: AsyncConnection, now: datetime) -> None:
+    """Nobody is sending anything: what was being sent is due."""
+    await connection.execute(update(pushes).where(pushes.c.lease_owner.is_not(None)).values(lease_owner=None, due_at=now))
+
+
+async def forget_old_pushes(connection: AsyncConnection, now: datetime) -> None:
+    """What nobody will ask about any more."""
+    await connection.execute(delete(pushes).where(pushes.c.done_at < now - REMEMBERED))
+
+
+def _due(provider: Provider, now: datetime, limit: int) -> Select[tuple[UUID]]:
+    """Those whose time has come and whose device is not being told something about the same call at this moment: a cancel must not
+    overtake the ring that is on its way.
+    """
+    mine, other = pushes.c, pushes.alias("other")
+    same_device = (
+        (other.c.call_id == mine.call_id)
+        & (other.c.user_id == mine.user_id)
+        & (other.c.device_id == mine.device_id)
+        & (other.c.provider == mine.provider)
+    )
+    on_its_way = exists().where(same_device, other.c.lease_owner.is_not(None), other.c.due_at > now)
+    return (
+        select(mine.push_id)
+        .where(mine.provider == provider, mine.due_at <= now, ~on_its_way)
+        .order_by(mine.due_at, mine.push_id)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=pushes)
+    )
+
+
+def _with_device_and_state(ids: Sequence[UUID]) -> Select[Any]:
+    mine, people = pushes.c, call_participants.c
+    at_device = (
+        (devices.c.user_id == mine.user_id) & (devices.c.device_id == mine.device_id) & (devices.c.provider == mine.provider)
+    )
+    return (
+        select(pushes, devices.c.address, people.state)
+        .outerjoin(devices, at_device)
+        .outerjoin(call_participants, (people.call_id == mine.call_id) & (people.user_id == mine.user_id))
+        .where(mine.push_id.in_(ids))
+        .order_by(mine.push_id)
+    )
+
+
+def _over(row: Row[Any], now: datetime) -> Outcome | None:
+    """Why it must not be sent any more, if so."""
+    if row.kind == Kind.RING and row.state != State.RINGING:
+        return Outcome.OVERTAKEN
+    if row.expires_at <= now:
+        return Outcome.EXPIRED
+    return Outcome.GONE if row.address is None else None
+
+
+def _held(push_id: UUID, owner: NodeId) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return pushes.c.push_id == push_id, pushes.c.lease_owner == owner
+
+
+def _push(row: Row[Any]) -> Push:
+    return Push(
+        push_id=row.push_id,
+        call_id=CallId(row.call_id),
+        user_id=UserId(row.user_id),
+        device_id=DeviceId(row.device_id),
+        provider=Provider(row.provider),
+        kind=Kind(row.kind),
+        payload=_payload.decode(row.payload),
+        expires_at=row.expires_at,
+        address=row.address,
+        attempts=row.attempts,
+    )
