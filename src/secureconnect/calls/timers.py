@@ -25,6 +25,9 @@ BATCH = 100
 LEASE = timedelta(seconds=15)
 """A node that has not renewed for this long is taken for lost. Three renewals may fail before it comes to that."""
 RENEWAL = timedelta(seconds=5)
+LATE = RENEWAL / 2
+"""Whoever renews later than this was kept from it. While the database is away everybody is, and no lease that ran out meanwhile
+says that its node is lost; one that lives renews within `LEASE`. A lease cannot run out unless all others are as late as this."""
 TIDYING = timedelta(hours=1)
 
 
@@ -37,10 +40,14 @@ class Timers:
         self._clock = clock
         self._node_id = node_id
         self._renew_at = clock.now()
+        self._judge_at = clock.now()
         self._tidy_at = clock.now() + TIDYING
 
     async def start(self) -> None:
-        """Take the lease. Nobody shares an SQLite file: what an earlier run left there is lost at once."""
+        """Take the lease. Nobody shares an SQLite file: what an earlier run left there is lost at once.
+
+        Of a database that others share, a newcomer cannot know whether it was away until now.
+        """
 
         async def work(connection: AsyncConnection) -> None:
             if not self._database.is_shared:
@@ -48,6 +55,9 @@ class Timers:
             await store.renew_lease(connection, self._node_id, self._clock.now() + LEASE)
 
         await self._database.transact(work)
+        now = self._clock.now()
+        self._renew_at = now + RENEWAL
+        self._judge_at = now + LEASE if self._database.is_shared else now
         await self._find_lost_nodes()
 
     async def run(self) -> None:
@@ -55,9 +65,9 @@ class Timers:
         while True:
             try:
                 await self._renew_when_needed()
-                await self.fire_due()
+                all_done = await self.fire_due()
                 await self._tidy_when_needed()
-                pause = await self._until_next()
+                pause = await self._until_next() if all_done else POLL_SECONDS
             except ServiceError as failure:
                 log.warning("timers wait", reason=failure.detail)
                 pause = POLL_SECONDS
@@ -67,21 +77,23 @@ class Timers:
         """Give the lease back, so that nobody waits for it to run out."""
         await self._database.transact(lambda connection: store.end_lease(connection, self._node_id))
 
-    async def fire_due(self) -> None:
-        """Tick every call that is due now."""
-        while True:
-            now = self._clock.now()
-            calls = await self._database.read(lambda connection, now=now: store.due(connection, now, BATCH))  # type: ignore[misc]
-            for call_id in calls:
-                await self._guarded(lambda call_id=call_id: self._service.tick(call_id), call=short(call_id))  # type: ignore[misc]
-            if len(calls) < BATCH:
-                return
+    async def fire_due(self) -> bool:
+        """Tick the calls that are due, at most `BATCH`: between two batches the lease is renewed. Returns whether all went well."""
+        now = self._clock.now()
+        calls = await self._database.read(lambda connection: store.due(connection, now, BATCH))
+        went_well = True
+        for call_id in calls:
+            went_well &= await self._guarded(lambda call_id=call_id: self._service.tick(call_id), call=short(call_id))  # type: ignore[misc]
+        return went_well
 
     async def _renew_when_needed(self) -> None:
         now = self._clock.now()
         if now < self._renew_at:
             return
         await self._database.transact(lambda connection: store.renew_lease(connection, self._node_id, now + LEASE))
+        if self._clock.now() > self._renew_at + LATE:
+            log.warning("lease renewed late", seconds=round((self._clock.now() - self._renew_at).total_seconds(), 1))
+            self._judge_at = self._clock.now() + LEASE
         self._renew_at = now + RENEWAL
         await self._find_lost_nodes()
 
@@ -93,6 +105,8 @@ class Timers:
 
     async def _find_lost_nodes(self) -> None:
         now = self._clock.now()
+        if now < self._judge_at:
+            return
         lost = await self._database.read(lambda connection: store.calls_of_lost_nodes(connection, now))
         for call_id, node_id in lost:
             await self._guarded(
@@ -107,9 +121,14 @@ class Timers:
             return POLL_SECONDS
         return min(POLL_SECONDS, max(0.01, (moment - self._clock.now()).total_seconds()))
 
-    async def _guarded(self, deed: Callable[[], Awaitable[None]], **context: str) -> None:
-        """One call that cannot be handled must not keep the others waiting; it stays due and is tried again."""
+    async def _guarded(self, deed: Callable[[], Awaitable[None]], **context: str) -> bool:
+        """One call that cannot be handled, for whatever reason, must not keep the others waiting; it stays due and is tried again."""
         try:
             await deed()
         except ServiceError as failure:
             log.warning("call not handled", reason=failure.detail, **context)
+        except Exception:
+            log.exception("call not handled", **context)
+        else:
+            return True
+        return False

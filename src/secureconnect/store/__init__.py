@@ -26,8 +26,8 @@ RETRYABLE = frozenset({"40001", "40P01", "23505"})
 """SQLSTATEs after which the whole transaction is run again: serialization_failure (normal on CockroachDB), deadlock_detected, and
 unique_violation: our transactions look before they insert, so the second run finds what the first ran into and says so in words."""
 TEMPORARY = ("08", "53", "57", "58")
-"""Classes of SQLSTATEs that time may heal: connection exception, insufficient resources, operator intervention (a server that starts
-or stops), system error."""
+"""Classes of SQLSTATEs that time may heal: connection exception, insufficient resources, operator intervention (a server that
+starts or stops), system error."""
 ATTEMPTS = 8
 FIRST_BACKOFF = 0.005
 """Seconds before the second attempt, doubled each time and spread by half: short for a user, long for the winner."""
