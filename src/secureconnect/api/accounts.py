@@ -22,7 +22,7 @@ from secureconnect.api.cookies import expired_cookie, refresh_token_of, with_coo
 from secureconnect.api.dependencies import Accounts, Limiter, SignedIn
 from secureconnect.api.idempotency import IdempotencyKey
 from secureconnect.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
-from secureconnect.api.problems import problems
+from secureconnect.api.problems import OPEN_TO_ALL, problems
 from secureconnect.errors import Unauthenticated
 from secureconnect.ids import UserId
 from secureconnect.store.accounts import User
@@ -58,6 +58,7 @@ class RefreshTokenChoice(Struct, frozen=True):
 
 @post(
     "/v1/auth/register",
+    security=OPEN_TO_ALL,
     tags=["accounts"],
     summary="Make an account",
     description="And sign in. A repeat with the same `Idempotency-Key`, email, name and password signs in again.",
@@ -79,6 +80,7 @@ async def register(
 
 @post(
     "/v1/auth/login",
+    security=OPEN_TO_ALL,
     status_code=200,
     tags=["accounts"],
     summary="Sign in",
@@ -94,6 +96,7 @@ async def login(request: AnyRequest, data: JSONBody[Login], accounts: Accounts, 
 
 @post(
     "/v1/auth/refresh",
+    security=OPEN_TO_ALL,
     status_code=200,
     tags=["accounts"],
     summary="Exchange a refresh token",
@@ -115,6 +118,7 @@ async def refresh(request: AnyRequest, accounts: Accounts, data: JSONBody[Refres
 
 @post(
     "/v1/auth/logout",
+    security=OPEN_TO_ALL,
     status_code=204,
     tags=["accounts"],
     summary="Sign out",

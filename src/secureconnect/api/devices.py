@@ -38,7 +38,7 @@ class WebPushKey(Struct, frozen=True):
     tags=["devices"],
     summary="Make a device reachable by push",
     description="And say again, at each start of an app, that it is there. One device may register with several providers.",
-    responses=problems(422),
+    responses=problems(404, 422),
 )
 async def register(
     device_id: FromPath[DeviceId], data: JSONBody[Registration], principal: SignedIn, devices: Devices

@@ -9,9 +9,6 @@ from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
 from litestar.router import Router
 from msgspec import Struct
 
@@ -23,6 +20,7 @@ from secureconnect.api import calls as call_routes
 from secureconnect.api import chat as chat_routes
 from secureconnect.api import devices as device_routes
 from secureconnect.api import ops as ops_routes
+from secureconnect.api.description import correct, describe
 from secureconnect.api.pages import make_pages
 from secureconnect.api.problems import on_exception, on_http_exception, on_service_error
 from secureconnect.api.requests import RequestLog
@@ -69,7 +67,7 @@ def create_api(services: Services, *, served: Sequence[str], version: str, allow
         "/",
         route_handlers=[*ops_routes.routes, *(route for name in served for route in ROUTES[name])],
     )
-    return Litestar(
+    application = Litestar(
         route_handlers=[api, asyncapi.make_route(version), *make_pages(client="auth" in served)],
         dependencies=dependencies,
         exception_handlers={
@@ -79,12 +77,14 @@ def create_api(services: Services, *, served: Sequence[str], version: str, allow
         },
         middleware=[lambda app: RequestLog(app, services.metrics_of)],
         cors_config=CORSConfig(allow_origins=list(allowed_origins)) if allowed_origins else None,
-        openapi_config=_openapi(version),
+        openapi_config=describe(version),
         request_max_body_size=MAX_BODY_BYTES,
         # The client is a hundred small files of text: a third of their size on the wire.
         compression_config=CompressionConfig(backend="gzip", minimum_size=1024, gzip_compress_level=6),
         logging_config=None,
     )
+    correct(application)
+    return application
 
 
 def _always(value: object) -> Provide:
@@ -96,15 +96,3 @@ def _bearer(request: Request[Any, Any, Any]) -> str:
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated
     return token.strip()
-
-
-def _openapi(version: str) -> OpenAPIConfig:
-    return OpenAPIConfig(
-        title="SecureConnect",
-        version=version,
-        description="Calls for any chat application. Sockets are described at /asyncapi.json; shapes and rules in docs/.",
-        path="/openapi.json",
-        render_plugins=[JsonRenderPlugin(path="/")],
-        components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")}),
-        security=[{"bearer": []}],
-    )

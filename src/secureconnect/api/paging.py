@@ -18,7 +18,13 @@ T = TypeVar("T")
 DEFAULT_LIMIT = 50
 
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="How many items at most.")]
-Cursor = Annotated[str | None, QueryParameter(max_length=64, description="`next_cursor` of the page before; absent for the first.")]
+Cursor = Annotated[
+    str | None,
+    QueryParameter(
+        pattern="^[A-Za-z0-9_-]{21}[AQgw]$",  # base64url of 16 bytes: of the last character only two bits are used
+        description="`next_cursor` of the page before; absent for the first.",
+    ),
+]
 
 
 class Page(Struct, Generic[T], frozen=True):

@@ -14,6 +14,8 @@ from secureconnect.errors import ServiceError
 
 log = structlog.get_logger(__name__)
 PROBLEM_JSON = "application/problem+json"
+OPEN_TO_ALL: list[dict[str, list[str]]] = [{}]
+"""The security requirement of a route that asks for no token (OpenAPI 3.1, section 4.8.30)."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -63,8 +65,10 @@ def on_service_error(request: Request[Any, Any, Any], error: ServiceError) -> Re
 
 
 def on_http_exception(request: Request[Any, Any, Any], failure: HTTPException) -> Response[Problem]:
-    """The framework's own refusals, in our words and with our codes."""
-    return answer(request, _translate(failure))
+    """The framework's own refusals, in our words and with our codes; what it has put into headers (Allow, with 405) stays."""
+    response = answer(request, _translate(failure))
+    response.headers.update(failure.headers or {})
+    return response
 
 
 def on_exception(request: Request[Any, Any, Any], failure: Exception) -> Response[Problem]:
