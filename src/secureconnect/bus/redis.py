@@ -8,7 +8,7 @@ Seqs are consecutive, so a subscriber knows what it has not heard and reads it f
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -26,8 +26,12 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 LOG_ENTRIES = 1024
-KEEP_SECONDS = 900
-"""How long a topic outlives its last entry: longer than any grace, short enough that ended calls do not pile up."""
+LOG_SECONDS = 900
+"""How long a log outlives its last entry: longer than any grace, short enough that ended calls do not pile up."""
+CALL_SECONDS = 90_000
+"""The same for the head and the retained state of a call: a call may be silent for all its life of a day (`calls.call.LIFE`), and
+whoever comes back must find what was said of it. A call that is over has no state, and its head is small.
+"""
 QUEUE_ENTRIES = 20_000
 """Entries that may wait while Redis is away: 60 s of 300 a second, some 20 MB. More are refused, which their senders are told."""
 BATCH = 128
@@ -56,7 +60,8 @@ redis.call('HSET', head, publisher, number .. ' ' .. seq)
 redis.call('XADD', log, 'MAXLEN', '~', ARGV[6], seq .. '-0', 's', sender, 't', target, 'b', body)
 if ARGV[8] == 'set' then redis.call('HSET', state, ARGV[9], ARGV[10])
 elseif ARGV[8] == 'remove' then redis.call('HDEL', state, ARGV[9]) end
-for _, key in ipairs({head, log, state}) do redis.call('EXPIRE', key, ARGV[7]) end
+redis.call('EXPIRE', log, ARGV[7])
+for _, key in ipairs({head, state}) do redis.call('EXPIRE', key, ARGV[11]) end
 redis.call('SPUBLISH', channel, seq .. ' ' .. sender .. ' ' .. target .. ' ' .. body)
 return seq
 """
@@ -91,11 +96,12 @@ class _Stored(NamedTuple):
 
 
 class _Subscription:
-    """One topic that somebody here listens to. While it catches up, what arrives waits in `held`."""
+    """One topic that somebody here listens to, heard up to `last`. While it begins or catches up, what arrives waits in `held`."""
 
     def __init__(self, deliver: Deliver) -> None:
         self.deliver = deliver
         self.last = 0
+        self.begun = False
         self.held: list[Entry] | None = []
         self.confirmed = asyncio.Event()
 
@@ -172,9 +178,14 @@ class RedisBus:
                 await _within(self._pubsub.ssubscribe(_channel(topic)))
                 await subscription.confirmed.wait()
             subscription.last = (await self.read(topic)).head
-            await self._catch_up(topic)
-        except TimeoutError:
-            raise Unavailable("Redis does not answer.") from None
+            subscription.begun = True
+            await self._catch_up(topic, subscription)
+        except BaseException as failure:
+            # Nobody will unsubscribe what was never subscribed.
+            await asyncio.shield(self._spawn(self.unsubscribe(topic)))
+            if isinstance(failure, TimeoutError):
+                raise Unavailable("Redis does not answer.") from None
+            raise
 
     async def unsubscribe(self, topic: str) -> None:
         if self._subscriptions.pop(topic, None) is not None:
@@ -242,11 +253,13 @@ class RedisBus:
     async def _append(self, batch: Sequence[_Pending]) -> list[bytes]:
         if not self._sha:
             self._sha = await self._commands.script_load(APPEND)
-        pipeline = self._commands.pipeline(transaction=False)
+        # All or none: of a batch that was carried out in part, what failed would be taken for repeated when it is sent again.
+        pipeline = self._commands.pipeline(transaction=True)
         for one in batch:
             kept = ("", "", "") if one.retain is None else _retain(*one.retain)
             keys = _keys(one.topic)
-            values = (self._publisher, one.number, one.sender, one.target, one.body, LOG_ENTRIES, KEEP_SECONDS, *kept)
+            keep = CALL_SECONDS if one.topic.startswith("call:") else LOG_SECONDS
+            values = (self._publisher, one.number, one.sender, one.target, one.body, LOG_ENTRIES, LOG_SECONDS, *kept, keep)
             pipeline.evalsha(self._sha, len(keys), *keys, *values)
         try:
             seqs: list[bytes] = await pipeline.execute()
@@ -280,17 +293,16 @@ class RedisBus:
             return
         if message["type"] == "ssubscribe":
             # The first confirmation, or a new one after a reconnect: what was published in between is in the stream.
-            first = not subscription.confirmed.is_set()
             subscription.confirmed.set()
-            if not first:
+            if subscription.begun:
                 subscription.held = subscription.held if subscription.held is not None else []
-                self._spawn(self._catch_up(topic))
+                self._spawn(self._catch_up(topic, subscription))
         elif message["type"] == "smessage" and not subscription.hear(_from_channel(message["data"])):
-            self._spawn(self._catch_up(topic))
+            self._spawn(self._catch_up(topic, subscription))
 
-    async def _catch_up(self, topic: str) -> None:
-        """Read from the stream what a subscription has not heard, until nothing is missing."""
-        while (subscription := self._subscriptions.get(topic)) is not None:
+    async def _catch_up(self, topic: str, subscription: _Subscription) -> None:
+        """Read from the stream what a subscription has not heard, until nothing is missing or it is no longer the topic's own."""
+        while self._subscriptions.get(topic) is subscription:
             try:
                 stored = await self._read(topic, subscription.last)
             except Unavailable:
@@ -301,10 +313,11 @@ class RedisBus:
             if subscription.catch_up(stored.entries):
                 return
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _channel(topic: str) -> str:

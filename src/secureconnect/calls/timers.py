@@ -122,7 +122,7 @@ class Timers:
         return min(POLL_SECONDS, max(0.01, (moment - self._clock.now()).total_seconds()))
 
     async def _guarded(self, deed: Callable[[], Awaitable[None]], **context: str) -> bool:
-        """One call that cannot be handled, for whatever reason, must not keep the others waiting; it stays due and is tried again."""
+        """One call that cannot be handled, whatever the reason, keeps no other waiting; it stays due and is tried again."""
         try:
             await deed()
         except ServiceError as failure:
