@@ -50,12 +50,13 @@ FLOORS: dict[str, int] = {
     "data_dir": 6,
     "app": 7,
     "server": 8,
-    "cli": 9,
-    "__main__": 10,
+    "doctor": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 """A module is on the floor of the longest name here that it begins with; that name is its room."""
 
-THE_PROCESS = ("data_dir", "app", "server", "cli")
+THE_PROCESS = ("data_dir", "app", "server", "doctor", "cli")
 """Those that make a process of it all, and so may know the settings."""
 
 SERVICES = ("accounts", "chat", "push.outbox", "push.queue", "calls")

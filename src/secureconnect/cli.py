@@ -16,7 +16,7 @@ from secureconnect.app import VERSION, Application
 from secureconnect.config import ConfigurationError, Settings, load_settings
 from secureconnect.errors import ServiceError
 from secureconnect.ops.logging import set_up_logging
-from secureconnect.server import Server, listen
+from secureconnect.server import Server, allow_open_files, listen
 from secureconnect.store import open_database
 from secureconnect.store.schema import migrate as migrate_schema
 
@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 ConfigFile = Annotated[Path | None, Parameter(name="--config", help="A TOML file with settings.")]
 Host = Annotated[str | None, Parameter(help="Address to listen on.")]
 Port = Annotated[int | None, Parameter(help="Port to listen on; 0 takes a free one.")]
+Json = Annotated[bool, Parameter(name="--json", help="The result as JSON on standard output.")]
 ServiceNames = Annotated[
     str | None, Parameter(help="What to serve: some of auth,chat,video. With one alone: port 8080, 8082, 8083.")
 ]
@@ -131,9 +132,35 @@ def token(user: str, *, config: ConfigFile = None, data_dir: DataDir = None) -> 
     sys.stdout.write(_run(work()) + "\n")
 
 
+@app.command
+def doctor(
+    *,
+    config: ConfigFile = None,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    services: ServiceNames = None,
+    as_json: Json = False,
+) -> None:
+    """Check every dependency as configured, and say what to do about each that fails; exit status 0 when nothing did."""
+    from secureconnect.doctor import examine, report  # noqa: PLC0415  (it looks at what the others only use)
+    from secureconnect.doctor.finding import failed  # noqa: PLC0415
+
+    set_up_logging("critical", "auto")
+    try:
+        settings = load_settings(config, host=host, port=port, data_dir=data_dir, services=services)
+        findings = _run(examine(settings))
+    except ConfigurationError as failure:
+        findings = [failed("settings", str(failure), "correct it, then ask again; `secureconnect config` lists what there is")]
+    if as_json:
+        sys.stdout.write(report.as_json(findings) + "\n")
+    else:
+        console.print(report.as_table(findings))
+    sys.exit(0 if report.is_healthy(findings) else 1)
+
+
 Url = Annotated[str | None, Parameter(help="Origin of the server; without it one is started for the time of the run.")]
 Secret = Annotated[str | None, Parameter(env_var="SECURECONNECT_JWT_SECRET", help="The server's secret: people are minted here.")]
-Json = Annotated[bool, Parameter(name="--json", help="The result as JSON on standard output.")]
 
 
 @bench.command
@@ -187,6 +214,7 @@ def print_config(*, config: ConfigFile = None) -> None:
 async def _serve(settings: Settings, beside: Callable[[str], Coroutine[Any, Any, int]] | None = None) -> int:
     """Serve until told to stop; with `beside`, run it against the server and stop when it ends."""
     listener = listen(settings)
+    allow_open_files(settings.max_sockets)
     server = Server(Application(settings), listener)
     serving = asyncio.create_task(server.serve())
     listening = asyncio.create_task(server.listening.wait())

@@ -1,4 +1,4 @@
-"""Every setting, its default and a sentence on it. Read by app and cli alone; everybody else receives values.
+"""Every setting, its default and a sentence on it. Read by what makes a process (cli, app, doctor); everybody else receives values.
 
 Sources, strongest first: command line, environment (`SECURECONNECT_…`), one TOML file. An unknown setting is refused by name.
 """

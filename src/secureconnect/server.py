@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ log = structlog.get_logger(__name__)
 
 BACKLOG = 4096
 """Connections that may wait to be accepted: a room full of clients comes back at once after a restart."""
+
+SPARE_FILES = 256
+"""Open files besides the sockets: connections to the database and the bus, requests, files."""
 
 
 class Server(uvicorn.Server):
@@ -85,6 +89,16 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets or [self._listener])
         await application.stop(settings.shutdown_seconds - (application.clock.monotonic() - begun))
         log.info("stopped")
+
+
+def allow_open_files(sockets: int) -> None:
+    """Raise this process's own limit to what so many sockets need, as far as the system lets it: shells begin with 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = sockets + SPARE_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def listen(settings: Settings) -> socket.socket:

@@ -20,7 +20,11 @@ pytestmark = pytest.mark.anyio
 
 EVERYWHERE = {"/health", "/health/live", "/health/ready", "/v1/calls/health", "/metrics"}
 """What the description of every service holds."""
-OWN = {"auth": ("/v1/auth/", "/v1/users"), "chat": ("/v1/conversations", "/v1/messages"), "video": ("/v1/calls",)}
+OWN = {
+    "auth": ("/v1/auth/", "/v1/users", "/v1/devices", "/v1/push"),
+    "chat": ("/v1/conversations", "/v1/messages"),
+    "video": ("/v1/calls",),
+}
 
 
 @pytest.fixture(scope="module")

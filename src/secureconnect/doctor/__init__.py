@@ -1,0 +1,30 @@
+"""`secureconnect doctor`: every dependency as configured, and what to do about each that fails. Called by cli.
+
+    finding.py   what is said of one thing
+    machine.py   what this machine must give: Python, data directory, secret, open files, addresses
+    port.py      how clients reach us: the port, TLS
+    shared.py    what is shared with other nodes: database, its schema and clock, bus
+    report.py    the table, and the same as JSON
+
+It asks for real and changes nothing: what it writes, it takes back in the same transaction.
+"""
+
+from secureconnect.config import Settings
+from secureconnect.doctor import machine, port, shared
+from secureconnect.doctor.finding import Finding, ok
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """One finding for each thing that `serve` needs under these settings."""
+    return [
+        ok("settings", f"readable; this process serves {settings.services}"),
+        machine.python(),
+        machine.data_dir(settings),
+        machine.secret(settings),
+        machine.open_files(settings),
+        machine.addresses(settings),
+        await port.port(settings),
+        port.tls(settings),
+        *await shared.database(settings),
+        await shared.bus(settings),
+    ]

@@ -1,0 +1,35 @@
+"""Questions that only the doctor asks a database: its file, how strictly it isolates, what time it has, does it take a write."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from secureconnect.ids import NodeId
+from secureconnect.store.calls import end_lease, renew_lease
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Where an SQLite URL keeps its data; None in memory."""
+    name = make_url(url).database
+    return None if not name or name == ":memory:" else Path(name)
+
+
+async def isolation(connection: AsyncConnection) -> str:
+    """The isolation level of this transaction, in lower case. SQLite knows one only."""
+    if connection.dialect.name == "sqlite":
+        return "serializable"
+    return str((await connection.execute(text("SHOW transaction_isolation"))).scalar_one()).lower()
+
+
+async def clock(connection: AsyncConnection) -> datetime:
+    """What time it is there, now and not when the transaction began. PostgreSQL and CockroachDB."""
+    moment: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
+    return moment.astimezone(UTC)
+
+
+async def write_and_take_back(connection: AsyncConnection, node_id: NodeId, now: datetime) -> None:
+    """Insert and delete the lease of a node that does not exist."""
+    await renew_lease(connection, node_id, now)
+    await end_lease(connection, node_id)
