@@ -30,7 +30,7 @@ from secureconnect.calls.timers import Timers
 from secureconnect.chat.service import ChatService
 from secureconnect.clock import SystemClock, unix_microseconds
 from secureconnect.config import ConfigurationError, Settings
-from secureconnect.data_dir import claim, shared_secret
+from secureconnect.data_dir import claim, shared_secret, vapid_key
 from secureconnect.errors import ServiceError
 from secureconnect.ids import ConversationId, IdFactory, NodeId, UserId
 from secureconnect.media.ice import IceServerList
@@ -41,6 +41,7 @@ from secureconnect.push import Provider, Sender
 from secureconnect.push.log import LogSender
 from secureconnect.push.outbox import Outbox
 from secureconnect.push.queue import PushQueue
+from secureconnect.push.webpush import WebPushSender
 from secureconnect.signaling.call_socket import CallSockets
 from secureconnect.signaling.inbox import InboxSockets
 from secureconnect.signaling.protocol import Limits
@@ -71,12 +72,13 @@ class Application:
         self.bus = open_bus(settings.bus_url, self.clock, str(self.node_id))
         self.http = httpx2.AsyncClient(timeout=5.0)
 
-        self.senders: dict[Provider, Sender] = {Provider.LOG: LogSender()}
+        self.vapid = vapid_key(settings)
+        self.senders = self._make_senders()
         self.outbox = self._make_outbox()
 
         # What people can do
         self.accounts = self._make_accounts(secret)
-        self.devices = DeviceService(self.database, self.clock, self.senders.keys())
+        self.devices = self._make_devices()
         self.chat = ChatService(
             database=self.database, bus=self.bus, ids=self.ids, clock=self.clock, on_member_removed=self._on_member_removed
         )
@@ -120,6 +122,21 @@ class Application:
                 secret=secret, issuer=issuer, audience=audience, outside=settings.jwks, http=self.http, clock=self.clock
             ),
             refresh_lifetime=timedelta(days=settings.refresh_token_days),
+        )
+
+    def _make_senders(self) -> dict[Provider, Sender]:
+        senders: dict[Provider, Sender] = {Provider.LOG: LogSender()}
+        if self.vapid is not None:
+            senders[Provider.WEBPUSH] = WebPushSender(self.vapid, self.clock)
+        return senders
+
+    def _make_devices(self) -> DeviceService:
+        return DeviceService(
+            self.database,
+            self.clock,
+            self.senders.keys(),
+            webpush_hosts=self.settings.webpush_hosts,
+            webpush_key=self.vapid.public_key if self.vapid is not None else None,
         )
 
     def _make_outbox(self) -> Outbox:

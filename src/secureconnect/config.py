@@ -16,6 +16,8 @@ PREFIX = "SECURECONNECT_"
 BUS_SCHEMES = ("memory", "redis", "rediss")
 SERVICES = {"auth": 8080, "chat": 8082, "video": 8083}
 """What a process may serve, and the port it takes when it serves nothing else."""
+PUSH_SERVICES = ("fcm.googleapis.com", "updates.push.services.mozilla.com", ".notify.windows.com", ".push.apple.com")
+"""Those of Chromium, Firefox, Edge and Safari."""
 NOT_A_SETTING = PREFIX + "TOKEN"
 """What `secureconnect call` reads its access token from; other commands are not disturbed by it."""
 
@@ -77,6 +79,18 @@ class Settings(BaseSettings):
     )
     shutdown_seconds: float = Field(10.0, gt=0, description="How long shutdown may take after the drain, seconds.")
     stun_urls: list[str] = Field(default_factory=list, description='STUN servers given to clients, as JSON: ["stun:host:3478"].')
+    vapid_private_key: SecretStr | None = Field(
+        None, description="Key for Web Push, PEM or 32 bytes as base64url; made and kept in data_dir when absent."
+    )
+    vapid_subject: str = Field(
+        "mailto:operator@localhost",
+        pattern=r"^(mailto:|https://).+$",
+        description="Where push services reach the operator: mailto: or https:.",
+    )
+    webpush_hosts: list[str] = Field(
+        default_factory=lambda: list(PUSH_SERVICES),
+        description="Push services that browsers' subscriptions may lead to; one that begins with a dot is every host below it.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least important line to write.")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: coloured on a terminal, JSON elsewhere.")
 

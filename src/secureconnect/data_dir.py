@@ -3,16 +3,19 @@
 import fcntl
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 import structlog
 
 from secureconnect.config import ConfigurationError, Settings
+from secureconnect.push.vapid import VapidKey, new_private_key
 
 log = structlog.get_logger(__name__)
 
 SECRET_FILE = "jwt_secret"  # noqa: S105  (a file's name)
+VAPID_FILE = "vapid_private_key"
 
 
 def claim(data_dir: Path) -> IO[str]:
@@ -39,11 +42,32 @@ def shared_secret(settings: Settings) -> str:
         return settings.jwt_secret.get_secret_value()
     if settings.is_database_shared:
         raise ConfigurationError("jwt_secret: nodes that share a database must share a secret; set SECURECONNECT_JWT_SECRET")
-    path = settings.data_dir / SECRET_FILE
+    return _kept(settings.data_dir / SECRET_FILE, "made a secret for tokens", lambda: secrets.token_urlsafe(48))
+
+
+def vapid_key(settings: Settings) -> VapidKey | None:
+    """The key that browsers subscribe with: as configured, or one of our own making, kept with the data.
+
+    None where other nodes would have to know it too: then there is no Web Push. Raises ConfigurationError for what is no key.
+    """
+    if settings.vapid_private_key is not None:
+        text = settings.vapid_private_key.get_secret_value()
+    elif settings.is_database_shared:
+        return None
+    else:
+        text = _kept(settings.data_dir / VAPID_FILE, "made a key for Web Push", new_private_key)
+    try:
+        return VapidKey(text, settings.vapid_subject)
+    except ValueError as fault:
+        raise ConfigurationError(f"vapid_private_key: {fault}") from None
+
+
+def _kept(path: Path, words: str, make: Callable[[], str]) -> str:
+    """What is in the file; before that, what `make` makes is put there."""
     if not path.exists():
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        _write_private(path, secrets.token_urlsafe(48))
-        log.info("made a secret for tokens", file=str(path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_private(path, make())
+        log.info(words, file=str(path))
     return path.read_text().strip()
 
 
