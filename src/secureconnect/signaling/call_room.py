@@ -104,13 +104,17 @@ class CallRoom:
         return target in self._reachable
 
     def take(self, seat: Seat) -> None:
-        """A session gets its seat; the socket that held it before, if any, is told that it moved on."""
-        earlier = self.seats.get(seat.session_id)
+        """A session gets its seat; the socket that held it before, if any, is told that it moved on.
+
+        Of two that come at once, the one that opened last has the seat, whichever gets here first.
+        """
+        held = self.seats.get(seat.session_id)
+        if held is not None and held.session.generation > seat.session.generation:
+            seat.gone = True
+            return
         self.seats[seat.session_id] = seat
-        if earlier is not None:
-            earlier.gone = True
-            if earlier.channel is not None:
-                earlier.channel.close(CLOSE_OK, _GONE)
+        if held is not None:
+            _part(held)
 
     def release(self, seat: Seat) -> None:
         """The seat's socket is gone; another may have taken the seat already."""
@@ -161,9 +165,7 @@ class CallRoom:
             return
         # Nodes publish each for itself: what an earlier socket said on opening may arrive after a later one took its seat here.
         if _taken_frame.decode(entry.body).generation > seat.session.generation:
-            seat.gone = True
-            if seat.channel is not None:
-                seat.channel.close(CLOSE_OK, _GONE)
+            _part(seat)
 
     def _part_if_left(self, entry: Entry) -> None:
         """A session that has left has nothing more to say: its socket closes behind the frame that told it."""
@@ -178,3 +180,10 @@ class CallRoom:
             if seat.leave_ref is not None:
                 seat.channel.send(encode(Ack(seat.leave_ref, entry.seq)))
             seat.channel.close(CLOSE_OK, frame.reason.value)
+
+
+def _part(seat: Seat) -> None:
+    """Another socket carries the session from now on."""
+    seat.gone = True
+    if seat.channel is not None:
+        seat.channel.close(CLOSE_OK, _GONE)

@@ -10,6 +10,7 @@ import structlog
 from msgspec import UNSET, Raw, Struct
 
 from secureconnect.bus import Backlog, Bus, call_topic
+from secureconnect.calls.call import Call, Session
 from secureconnect.calls.service import CallService
 from secureconnect.clock import Clock
 from secureconnect.errors import BadRequest, ServiceError, Unavailable
@@ -85,8 +86,12 @@ class CallSockets:
         topic = call_topic(call_id)
         resume = self._tokens.read(token, call_id) if token else None
         room = await self._hub.enter(topic)
+        opening = asyncio.ensure_future(self._calls.open_session(user_id, call_id, device_id, resume))
         try:
-            call, session = await self._calls.open_session(user_id, call_id, device_id, resume)
+            call, session = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            self._spawn(self._abandon(topic, user_id, call_id, opening))
+            raise
         except BaseException:
             await self._hub.leave(topic)
             raise
@@ -129,13 +134,26 @@ class CallSockets:
         """The socket is gone. Unless its session has left, the participant has the grace to come back."""
         room.release(seat)
         await self._hub.leave(seat.topic)
-        while not seat.gone:
+        await self._close_session(seat.user_id, seat.call_id, seat.session, lambda: seat.gone)
+
+    async def _abandon(self, topic: str, user_id: UserId, call_id: CallId, opening: asyncio.Future[tuple[Call, Session]]) -> None:
+        """Whoever asked was given up while the session opened. How far it came nobody knows, so it opens, and closes."""
+        await self._hub.leave(topic)
+        try:
+            _, session = await opening
+        except ServiceError:
+            return
+        await self._close_session(user_id, call_id, session, lambda: False)
+
+    async def _close_session(self, user_id: UserId, call_id: CallId, session: Session, has_left: Callable[[], bool]) -> None:
+        """Report the close until it is written down, or the session has left meanwhile."""
+        while not has_left():
             try:
-                await self._calls.close_session(seat.user_id, seat.call_id, seat.session)
+                await self._calls.close_session(user_id, call_id, session)
             except Unavailable:
                 await self._clock.sleep(CLOSE_RETRY_SECONDS)
             except ServiceError as failure:
-                log.warning("session not closed", call=short(seat.call_id), session=short(seat.session_id), reason=failure.detail)
+                log.warning("session not closed", call=short(call_id), session=short(session.session_id), reason=failure.detail)
                 return
             else:
                 return

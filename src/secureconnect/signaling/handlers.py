@@ -96,8 +96,9 @@ class Handlers:
     def _relay_and_keep(self, _room: CallRoom, seat: Seat, message: MuteAudio | MuteVideo | ScreenShare | RaiseHand) -> None:
         """Goes to everybody, whatever its target: it changes the snapshot, and that is one for all."""
         message.target_id = UNSET
-        seat.media = seat.media.after(message)
-        self._send(seat, message, "", (seat.session_id, encode(seat.media)))
+        media = seat.media.after(message)
+        self._send(seat, message, "", (seat.session_id, encode(media)))
+        seat.media = media
 
     def _send(self, seat: Seat, message: ClientMessage, target: str, retain: tuple[str, bytes | None] | None) -> None:
         """Stamp the message and publish it: the other half of the relay."""

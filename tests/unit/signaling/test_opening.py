@@ -1,0 +1,74 @@
+"""A socket that is opened and not waited for, two that open at once, and what was said while others were out of reach."""
+
+import asyncio
+from collections.abc import Iterator
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from secureconnect.calls.call import Session
+from secureconnect.ids import DeviceId
+from secureconnect.signaling.call_room import CallRoom, Seat
+from tests.unit.signaling.world import ANN, BOB, CALL, NODE, TOPIC, Client, World
+
+PHONE, LAPTOP = DeviceId(UUID(int=0xD0)), DeviceId(UUID(int=0xD1))
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World(ANN, BOB)
+    world.calls.join(BOB, LAPTOP)
+    yield world
+    world.close()
+
+
+def test_who_is_given_up_while_the_session_opens_leaves_no_open_session(world: World) -> None:
+    open_session = world.calls.open_session
+    committed, answered = asyncio.Event(), asyncio.Event()
+
+    async def slowly(*request: object) -> object:
+        opened = await open_session(*request)  # type: ignore[arg-type]
+        committed.set()
+        await answered.wait()
+        return opened
+
+    world.calls.open_session = slowly  # type: ignore[assignment,method-assign]
+
+    async def give_up() -> None:
+        admitting = asyncio.ensure_future(world.sockets.admit(BOB, {"call_id": str(CALL)}))
+        await committed.wait()
+        admitting.cancel()
+        await asyncio.gather(admitting, return_exceptions=True)
+        assert admitting.cancelled()
+        answered.set()
+
+    world.run(give_up())
+    world.run_spawned()
+    bob = world.calls.call.participant(BOB)
+    assert bob is not None
+    assert not bob.connected
+
+
+def test_of_two_sockets_of_a_session_the_one_that_opened_last_stays() -> None:
+    room = CallRoom(TOPIC)
+    earlier, later = (Seat(TOPIC, CALL, BOB, Session(UUID(int=1), LAPTOP, NODE, number), 0.0) for number in (2, 3))  # type: ignore[arg-type]
+    room.take(later)
+    room.take(earlier)
+    assert (earlier.gone, later.gone) == (True, False)
+    assert room.seats[later.session_id] is later
+
+
+def test_what_could_not_be_said_was_not_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    bob = Client(world, BOB, LAPTOP)
+    bob.connect()
+    bob.read()
+    with monkeypatch.context() as patch:
+        patch.setattr(world.sockets.handlers, "_publish", lambda *_, **__: False)
+        bob.say(type="mute_audio", muted=True)
+    bob.read()
+    assert [one.code for one in bob.refusals] == ["unavailable"]
+    bob.say(type="raise_hand")
+    retained = world.run(world.bus.read(TOPIC)).retained
+    state = msgspec.json.decode(retained[str(bob.session_id)])
+    assert (state["audio_muted"], state["hand_raised"]) == (False, True)
