@@ -37,11 +37,9 @@ from secureconnect.media.ice import IceServerList
 from secureconnect.ops.health import Health
 from secureconnect.ops.metrics import Metrics
 from secureconnect.ops.ratelimit import RateLimiter
-from secureconnect.push import Provider, Sender
-from secureconnect.push.log import LogSender
 from secureconnect.push.outbox import Outbox
 from secureconnect.push.queue import PushQueue
-from secureconnect.push.webpush import WebPushSender
+from secureconnect.senders import make_senders
 from secureconnect.signaling.call_socket import CallSockets
 from secureconnect.signaling.inbox import InboxSockets
 from secureconnect.signaling.protocol import Limits
@@ -73,7 +71,7 @@ class Application:
         self.http = httpx2.AsyncClient(timeout=5.0)
 
         self.vapid = vapid_key(settings)
-        self.senders = self._make_senders()
+        self.senders = make_senders(settings, self.clock, self.vapid)
         self.outbox = self._make_outbox()
 
         # What people can do
@@ -123,12 +121,6 @@ class Application:
             ),
             refresh_lifetime=timedelta(days=settings.refresh_token_days),
         )
-
-    def _make_senders(self) -> dict[Provider, Sender]:
-        senders: dict[Provider, Sender] = {Provider.LOG: LogSender()}
-        if self.vapid is not None:
-            senders[Provider.WEBPUSH] = WebPushSender(self.vapid, self.clock)
-        return senders
 
     def _make_devices(self) -> DeviceService:
         return DeviceService(

@@ -91,6 +91,8 @@ class Settings(BaseSettings):
         default_factory=lambda: list(PUSH_SERVICES),
         description="Push services that browsers' subscriptions may lead to; one that begins with a dot is every host below it.",
     )
+    fcm_service_account: Path | None = Field(None, description="Google's service account file; with it, push by FCM.")
+    fcm_api_url: str = Field("https://fcm.googleapis.com", description="Where FCM listens.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least important line to write.")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: coloured on a terminal, JSON elsewhere.")
 
