@@ -162,7 +162,7 @@ class Connection(WSListener):
 
     def _on_other_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type == _CLOSE:
-            self._closing = True
+            self._fall_silent()
             transport.send_close(frame.get_close_code())
             transport.disconnect()
         elif frame.msg_type == _BINARY:
@@ -171,8 +171,13 @@ class Connection(WSListener):
             self.close(CLOSE_UNSUPPORTED, "one message, one frame")
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self._closing = True
+        self._fall_silent()
         self._sockets.open.discard(self)
+
+    def _fall_silent(self) -> None:
+        """Nothing is written any more: a transport that is closed does not take it."""
+        self._closing = True
+        self._behind = self._queue = None
 
     def pause_writing(self) -> None:
         if self._queue is None:
@@ -219,8 +224,11 @@ class Connection(WSListener):
         if self._closing or self._transport is None:
             return
         self.flush()
-        self._closing = True
-        transport = self._transport
+        transport, waiting = self._transport, self._queue
+        self._fall_silent()
+        if waiting:
+            # The last words, an end or a leave, come before the goodbye; whoever does not read is cut off soon.
+            transport.underlying_transport.write(text_frames(waiting))
         # Codes of our own are none of picows' enumeration, which its compiled code does not mind.
         transport.send_close(code, reason.encode()[:120])  # type: ignore[arg-type]
         asyncio.get_running_loop().call_later(CLOSE_SECONDS, transport.disconnect, False)
