@@ -228,3 +228,18 @@ async def test_a_drained_node_leaves_nobody_for_its_lease_to_find(cluster: Clust
     assert "call changed" in told[told.index("draining") :], "by the node that goes, and not by the one that misses it"
     held = person_in(await ada.look(call), ben)["sessions"]
     assert [session["connected"] for session in held] == [False]
+
+
+async def test_a_bus_that_is_away_does_not_keep_a_node_alive(cluster: Cluster) -> None:
+    call, ada, ben = await cluster.call_across()
+    at_ada, at_ben = await ada.signaling(call), await ben.signaling(call)
+    cluster.redis.stop()
+    await at_ada.say("reaction", emoji="to nobody")
+    begun = asyncio.get_running_loop().time()
+    assert await cluster.nodes[0].stop() == 0
+    assert asyncio.get_running_loop().time() - begun < DRAIN_SECONDS + 10
+    assert "stopped in the middle" in [line["event"] for line in cluster.nodes[0].lines]
+    # The database was there: whoever was at this node has the grace to come back.
+    assert [one["connected"] for one in person_in(await ben.look(call), ada)["sessions"]] == [False]
+    assert await at_ada.closed() == 1012
+    assert not at_ben.heard("leave")
