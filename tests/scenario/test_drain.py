@@ -6,9 +6,12 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from secureconnect.store import open_database
+from secureconnect.store.schema import migrate
 from tests.fakes.people import PATIENCE_SECONDS, Json, Person, Refused, Socket, World, person_in
 from tests.fakes.postgres import running_postgres
 from tests.fakes.server import ServerProcess
@@ -19,6 +22,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
 DRAIN_SECONDS = 2.0
 PAUSE_SECONDS = 0.02
+SLACK_SECONDS = 3.0
+"""What a busy machine may add to a deadline."""
 
 
 @asynccontextmanager
@@ -116,6 +121,50 @@ def postgres() -> Iterator[str]:
 async def cluster(postgres: str, tmp_path: Path) -> AsyncIterator[Cluster]:
     async with cluster_of(2, postgres, tmp_path, DRAIN_SECONDS=str(DRAIN_SECONDS)) as cluster:
         yield cluster
+
+
+@asynccontextmanager
+async def a_way_to(url: str) -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """The database's URL by a way of our own, on which things move while the event is set."""
+    flowing = asyncio.Event()
+    flowing.set()
+    pumps: set[asyncio.Task[None]] = set()
+    port = urlsplit(url).port
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65_536):
+                await flowing.wait()
+                writer.write(data)
+        finally:
+            writer.close()
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection("127.0.0.1", port)
+        pumps.update((asyncio.create_task(pump(reader, there[1])), asyncio.create_task(pump(there[0], writer))))
+
+    async with await asyncio.start_server(connect, "127.0.0.1", 0) as server:
+        try:
+            yield url.replace(f":{port}/", f":{server.sockets[0].getsockname()[1]}/"), flowing
+        finally:
+            for task in pumps:
+                task.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+
+
+async def test_a_database_that_hangs_does_not_keep_a_node_alive(postgres: str, tmp_path: Path) -> None:
+    database = open_database(postgres)
+    await migrate(database)
+    await database.close()
+    async with a_way_to(postgres) as (url, flowing):
+        server = ServerProcess(tmp_path, RATE_LIMITS="off", DATABASE_URL=url, SHUTDOWN_SECONDS="4")
+        async with draining(server) as world:
+            _, _, sockets = await world.call_of("Ada", "Ben")
+            flowing.clear()
+            begun = asyncio.get_running_loop().time()
+            assert await server.stop() == 0
+            assert asyncio.get_running_loop().time() - begun < 4 + SLACK_SECONDS
+            assert [await socket.closed() for socket in sockets] == [1012, 1012]
 
 
 class Side:
