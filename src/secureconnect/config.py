@@ -93,6 +93,11 @@ class Settings(BaseSettings):
     )
     fcm_service_account: Path | None = Field(None, description="Google's service account file; with it, push by FCM.")
     fcm_api_url: str = Field("https://fcm.googleapis.com", description="Where FCM listens.")
+    apns_key: Path | None = Field(None, description="Signing key from Apple, a .p8 file; with it, push to iOS.")
+    apns_key_id: str | None = Field(None, description="The key's id, ten characters.")
+    apns_team_id: str | None = Field(None, description="The developer team's id, ten characters.")
+    apns_topic: str | None = Field(None, description="The app's bundle id.")
+    apns_url: str = Field("https://api.push.apple.com", description="Where APNs listens; builds run from Xcode need the sandbox.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least important line to write.")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: coloured on a terminal, JSON elsewhere.")
 

@@ -3,6 +3,7 @@
 from secureconnect.clock import Clock
 from secureconnect.config import ConfigurationError, Settings
 from secureconnect.push import Provider, Sender
+from secureconnect.push.apns import ApnsKey, ApnsSender
 from secureconnect.push.fcm import FcmSender, ServiceAccount
 from secureconnect.push.log import LogSender
 from secureconnect.push.vapid import VapidKey
@@ -15,9 +16,31 @@ def make_senders(settings: Settings, clock: Clock, vapid: VapidKey | None) -> di
     if vapid is not None:
         senders[Provider.WEBPUSH] = WebPushSender(vapid, clock)
     if settings.fcm_service_account is not None:
-        try:
-            account = ServiceAccount.read(settings.fcm_service_account)
-        except ValueError as fault:
-            raise ConfigurationError(f"fcm_service_account: {fault}") from None
-        senders[Provider.FCM] = FcmSender(account, clock, settings.fcm_api_url)
+        senders[Provider.FCM] = _fcm(settings, clock)
+    if settings.apns_key is not None:
+        # Each its own connection: rings do not wait behind notices.
+        key, topic = _apns_key(settings)
+        for provider in (Provider.APNS, Provider.APNS_VOIP):
+            senders[provider] = ApnsSender(key, topic, clock, api=settings.apns_url)
     return senders
+
+
+def _fcm(settings: Settings, clock: Clock) -> Sender:
+    assert settings.fcm_service_account is not None
+    try:
+        account = ServiceAccount.read(settings.fcm_service_account)
+    except ValueError as fault:
+        raise ConfigurationError(f"fcm_service_account: {fault}") from None
+    return FcmSender(account, clock, settings.fcm_api_url)
+
+
+def _apns_key(settings: Settings) -> tuple[ApnsKey, str]:
+    """The key that both senders share, since Apple counts tokens by it, and the topic."""
+    assert settings.apns_key is not None
+    key_id, team_id, topic = settings.apns_key_id, settings.apns_team_id, settings.apns_topic
+    if not (key_id and team_id and topic):
+        raise ConfigurationError("apns_key: needs apns_key_id, apns_team_id and apns_topic beside it")
+    try:
+        return ApnsKey.read(settings.apns_key, key_id, team_id), topic
+    except ValueError as fault:
+        raise ConfigurationError(f"apns_key: {fault}") from None
