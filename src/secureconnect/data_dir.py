@@ -63,15 +63,23 @@ def vapid_key(settings: Settings) -> VapidKey | None:
 
 
 def _kept(path: Path, words: str, make: Callable[[], str]) -> str:
-    """What is in the file; before that, what `make` makes is put there."""
+    """What is in the file; before that, what `make` makes is put there. Raises ConfigurationError when there is nothing in it."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_private(path, make())
         log.info(words, file=str(path))
-    return path.read_text().strip()
+    text = path.read_text().strip()
+    if not text:
+        raise ConfigurationError(f"data_dir: {path} is empty; remove it, and another is made")
+    return text
 
 
 def _write_private(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Wholly or not at all: half a secret, after a power cut, would be one that anybody can guess."""
+    partial = path.with_name(f"{path.name}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+    partial.replace(path)

@@ -18,7 +18,7 @@ from secureconnect.accounts.service import (
     SignIn,
     normal_email,
 )
-from secureconnect.api.cookies import expired_cookie, refresh_token_of, with_cookie
+from secureconnect.api.cookies import expired_cookie, refresh_token_of, refuse_other_sites, with_cookie
 from secureconnect.api.dependencies import Accounts, Limiter, SignedIn
 from secureconnect.api.idempotency import IdempotencyKey
 from secureconnect.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
@@ -71,6 +71,8 @@ async def register(
     limiter: Limiter,
     idempotency_key: IdempotencyKey = None,
 ) -> Response[SignIn]:
+    if data.cookie:
+        refuse_other_sites(request)
     await limiter.hit("register", _address(request))
     signed_in = await accounts.register(
         email=data.email, password=data.password, display_name=data.display_name, idempotency_key=idempotency_key
@@ -88,6 +90,8 @@ async def register(
     responses=problems(422),
 )
 async def login(request: AnyRequest, data: JSONBody[Login], accounts: Accounts, limiter: Limiter) -> Response[SignIn]:
+    if data.cookie:
+        refuse_other_sites(request)
     await limiter.hit("login_address", _address(request))
     await limiter.hit("login", normal_email(data.email))
     signed_in = await accounts.login(email=data.email, password=data.password)

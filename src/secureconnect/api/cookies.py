@@ -37,7 +37,7 @@ def refresh_token_of(request: Request[Any, Any, Any], user_id: UserId | None) ->
         tokens = {name: value for name, value in tokens.items() if name == PREFIX + user_id.hex}
     if len(tokens) != 1:
         return None
-    _refuse_other_sites(request)
+    refuse_other_sites(request)
     return next(iter(tokens.values()))
 
 
@@ -52,8 +52,12 @@ def _cookie(request: Request[Any, Any, Any], name: str, value: str, max_age: int
     )
 
 
-def _refuse_other_sites(request: Request[Any, Any, Any]) -> None:
-    """Cross-site request forgery: besides SameSite, a body must be JSON (no form can send it) and an Origin must be our own."""
+def refuse_other_sites(request: Request[Any, Any, Any]) -> None:
+    """Cross-site request forgery: besides SameSite, a body must be JSON (no form can send it) and an Origin must be our own.
+
+    Also where a cookie is given: a form elsewhere must not sign a visitor's browser in as somebody else. Raises BadRequest,
+    OriginNotAllowed.
+    """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json" and (content_type or request.headers.get("content-length", "0") != "0"):
         raise BadRequest("With a cookie, send the body as application/json, or none.")

@@ -1,5 +1,6 @@
 """The account routes: shapes, cookies, other sites, limits. The rules behind them are tested in test_service.py."""
 
+import json
 import os
 from collections.abc import AsyncIterator
 from typing import Any
@@ -205,6 +206,22 @@ class TestCookie:
         assert (await client.post(path, **sent)).status_code == status
         own = {"origin": "http://chat.example", "content-type": "application/json; charset=utf-8"}
         assert (await client.post("/v1/auth/refresh", content=b"{}", headers=own)).status_code == 200, "nothing was ended"
+
+    @pytest.mark.parametrize("path", ["/v1/auth/register", "/v1/auth/login"])
+    @pytest.mark.parametrize(
+        ("headers", "status"),
+        [
+            ({"content-type": "text/plain"}, 400),
+            ({"content-type": "application/json", "origin": "https://evil.example"}, 403),
+        ],
+    )
+    async def test_another_site_cannot_sign_a_browser_in_as_somebody_of_its_choice(
+        self, client: httpx2.AsyncClient, path: str, headers: dict[str, str], status: int
+    ) -> None:
+        await client.post("/v1/auth/register", json=ADA)
+        person = ADA | {"email": "another@example.com"} if path.endswith("register") else ADA
+        answer = await client.post(path, content=json.dumps(person | {"cookie": True}).encode(), headers=headers)
+        assert (answer.status_code, "set-cookie" in answer.headers) == (status, False)
 
 
 class TestPeople:
