@@ -1,6 +1,7 @@
 """What happens in the middle of something else on the bus between nodes: half a batch, half a subscription, a long silence."""
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -132,3 +133,32 @@ async def test_a_call_that_is_silent_all_day_keeps_its_state(redis: RedisServer)
     for kept in ("head", "state"):
         assert int(redis.command("TTL", f"{CHANNEL}:{kept}")) > 24 * 3600
     assert int(redis.command("TTL", f"{CHANNEL}:log")) <= 900
+
+
+async def test_connections_cut_while_many_subscribe_do_not_deafen_the_node(redis: RedisServer) -> None:
+    heard: list[Entry] = []
+
+    async def come_and_go(bus: RedisBus, number: int) -> None:
+        for turn in range(25):
+            topic = f"call:{number}-{turn}"
+            with contextlib.suppress(Unavailable):
+                await bus.subscribe(topic, lambda _entry: None)
+                await bus.unsubscribe(topic)
+
+    async with node(redis, "a") as a:
+        coming = asyncio.gather(*(come_and_go(a, number) for number in range(8)))
+        while not coming.done():
+            redis.command("CLIENT", "KILL", "TYPE", "pubsub")
+            await asyncio.sleep(0.05)
+        await coming
+        await until(lambda: subscribed(a, heard))
+        a.publish(TOPIC, b"{}")
+        await until(lambda: len(heard) == 1)
+
+
+async def subscribed(bus: RedisBus, heard: list[Entry]) -> bool:
+    try:
+        await bus.subscribe(TOPIC, heard.append)
+    except Unavailable:
+        return False
+    return True

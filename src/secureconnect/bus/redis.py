@@ -14,8 +14,10 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import structlog
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 
 from secureconnect.bus import Acknowledge, Backlog, Deliver, Entry
@@ -130,6 +132,26 @@ class _Subscription:
         return complete
 
 
+class _Doorbell(PubSub):
+    """The connection that hears. Only its listener makes it anew.
+
+    The library lets whoever finds it broken do so, and two who do it at once read each other's answers. Here everybody else is told
+    that it is broken.
+    """
+
+    listener: "asyncio.Task[Any] | None" = None
+
+    async def connect(self) -> None:
+        connection: Any = self.connection
+        broken = connection is None or not connection.is_connected
+        if broken and asyncio.current_task() is not self.listener:
+            raise RedisConnectionError("The listener is about to connect.")
+        await super().connect()  # type: ignore[no-untyped-call]
+
+    async def _reconnect(self, conn: Any, *_: Any) -> None:
+        await conn.disconnect()
+
+
 class RedisBus:
     """Topics on one Redis. `publisher` names this node to the script; it must be unique."""
 
@@ -140,7 +162,7 @@ class RedisBus:
         self._commands: Redis = Redis.from_url(url, socket_timeout=COMMAND_SECONDS, retry=retry, protocol=3)
         # A reader that waits for hours must not be cut by the time a command may take.
         self._listener: Redis = Redis.from_url(url, socket_timeout=None, health_check_interval=15, retry=retry, protocol=3)
-        self._pubsub = self._listener.pubsub()
+        self._pubsub = _Doorbell(self._listener.connection_pool)
         self._subscriptions: dict[str, _Subscription] = {}
         self._queue: deque[_Pending] = deque()
         self._queued = asyncio.Event()
@@ -270,15 +292,19 @@ class RedisBus:
 
     async def _listen(self) -> None:
         pause = FIRST_PAUSE
+        self._pubsub.listener = asyncio.current_task()
         while True:
             try:
-                if not self._pubsub.subscribed:
-                    # Its own channel keeps the connection in subscriber mode when nobody here listens to anything.
-                    await self._pubsub.ssubscribe(_channel(f"node:{self._publisher}"))
+                if not self._listening.is_set():
+                    await self._pubsub.connect()
+                    if not self._pubsub.subscribed:
+                        # Its own channel keeps the connection in subscriber mode when nobody here listens to anything.
+                        await self._pubsub.ssubscribe(_channel(f"node:{self._publisher}"))
                     self._listening.set()
                 message = await self._pubsub.get_message(timeout=None)
                 pause = FIRST_PAUSE
             except (RedisError, OSError) as failure:
+                self._listening.clear()
                 log.warning("bus listens again soon", error=type(failure).__name__)
                 await self._clock.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
