@@ -44,13 +44,14 @@ class Announcer:
         self._bus = bus
 
     def announce(self, before: Call | None, after: Call, events: Iterable[Event], members: Iterable[UserId], now: datetime) -> None:
-        """Publish one saved change: first what happened, then the call as it is now, to its sessions and to all members."""
+        """Publish one saved change: the call as it is now, what happened, and the news for all members."""
         view = view_of(after)
+        topic = call_topic(after.call_id)
+        # The state before what happened: whoever leaves still hears what the call has become, and then goodbye.
+        self._bus.publish(topic, encode(CallFrame(after.call_id, now, view)))
         for event in events:
             self._tell_sessions(event, after, now)
             self._tell_user(event, view, now)
-        topic = call_topic(after.call_id)
-        self._bus.publish(topic, encode(CallFrame(after.call_id, now, view)))
         if before is not None and before.topology != after.topology and not after.over:
             self._bus.publish(topic, encode(TopologyFrame(after.call_id, now, after.topology)))
         kind = CallEndedEvent if after.over else CallUpdated
