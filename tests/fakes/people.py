@@ -65,9 +65,9 @@ class Socket:
         """The frames of this type and with these fields that came so far."""
         return [frame for frame in self.frames if _fits(frame, {"type": kind, **fields})]
 
-    async def read(self) -> Json:
-        """The next frame. Raises ConnectionClosed, TimeoutError."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+    async def read(self, patience: float = PATIENCE_SECONDS) -> Json:
+        """The next frame, within `patience` seconds. Raises ConnectionClosed, TimeoutError."""
+        async with asyncio.timeout(patience):
             frame: Json = json.loads(await self.connection.recv())
         self.frames.append(frame)
         return frame
