@@ -212,7 +212,7 @@ class Application:
         await _within(step, *self._background)
         bus, others = self._loops[:1], self._loops[1:]
         await _end(others)
-        await _within(step, self.timers.stop(), self.bus.flush())
+        await _within(step, self.timers.stop(), self.outbox.stop(), self.bus.flush())
         await _end(bus)
         await _within(step, self.bus.close(), self.http.aclose(), self.outbox.close(), self.database.close())
         if self._lock is not None:

@@ -53,6 +53,7 @@ class Outbox:
     ) -> None:
         self._database = database
         self._clock = clock
+        self._node_id = node_id
         self._senders = senders
         desk = _Desk(database, clock, node_id, on_outcome)
         self._lanes = [
@@ -68,7 +69,7 @@ class Outbox:
         """Nobody shares an SQLite file: what an earlier run was sending there is due at once."""
         if not self._database.is_shared:
             now = self._clock.now()
-            await self._database.transact(lambda connection: store.release_all(connection, now))
+            await self._database.transact(lambda connection: store.release(connection, now))
 
     async def run(self) -> None:
         """Until cancelled: claim and send. A database that is away is waited for."""
@@ -76,6 +77,11 @@ class Outbox:
             for lane in self._lanes:
                 group.create_task(lane.run())
             group.create_task(self._tidy())
+
+    async def stop(self) -> None:
+        """Once nothing runs any more, give back what was under way, so that nobody waits for the leases to run out."""
+        now = self._clock.now()
+        await self._database.transact(lambda connection: store.release(connection, now, self._node_id))
 
     async def close(self) -> None:
         """Let go of the connections to providers."""

@@ -98,9 +98,10 @@ async def postpone(connection: AsyncConnection, push_id: UUID, owner: NodeId, un
     await connection.execute(update(pushes).where(*_held(push_id, owner)).values(values))
 
 
-async def release_all(connection: AsyncConnection, now: datetime) -> None:
-    """Nobody is sending anything: what was being sent is due."""
-    await connection.execute(update(pushes).where(pushes.c.lease_owner.is_not(None)).values(lease_owner=None, due_at=now))
+async def release(connection: AsyncConnection, now: datetime, owner: NodeId | None = None) -> None:
+    """This node, or with None no node at all, is sending anything any more: what it had is due."""
+    owned = pushes.c.lease_owner.is_not(None) if owner is None else pushes.c.lease_owner == owner
+    await connection.execute(update(pushes).where(owned).values(lease_owner=None, due_at=now))
 
 
 async def forget_old_pushes(connection: AsyncConnection, now: datetime) -> None:

@@ -261,6 +261,18 @@ class TestDeath:
         (row,) = await board.rows()
         assert (row.lease_owner, row.attempts) == (second, 2)
 
+    async def test_one_that_stops_in_order_leaves_its_work_to_the_others_at_once(self, board: Switchboard) -> None:
+        ada, linus = await two(board)
+        await board.device(linus)
+        leaving, heir = Phone(), Phone()
+        leaving.may_answer.clear()
+        async with board.sending({Provider.LOG: leaving}) as outbox:
+            await board.ring(ada, linus)
+            await leaving.heard(1)
+        await outbox.stop()
+        async with board.sending({Provider.LOG: heir}):
+            await heir.heard(1)
+
     async def test_a_restart_on_its_own_file_waits_for_no_lease(self, board: Switchboard) -> None:
         ada, linus = await two(board)
         await board.device(linus)
