@@ -139,7 +139,7 @@ class Person:
         return message
 
     async def timeline(self, conversation_id: str) -> list[Json]:
-        return await self._all(f"/v1/messages?conversation_id={conversation_id}&limit=100")
+        return await self.all(f"/v1/messages?conversation_id={conversation_id}&limit=100")
 
     # Calls
 
@@ -171,7 +171,7 @@ class Person:
         return found
 
     async def history(self, **query: str) -> list[Json]:
-        return await self._all(f"/v1/calls?{urlencode({'limit': '100', **query})}")
+        return await self.all(f"/v1/calls?{urlencode({'limit': '100', **query})}")
 
     # Sockets
 
@@ -193,7 +193,8 @@ class Person:
         changed: Json = await self.ask("POST", f"/v1/calls/{call['call_id']}/{verb}", body)
         return changed
 
-    async def _all(self, path: str) -> list[Json]:
+    async def all(self, path: str) -> list[Json]:
+        """Every item of a list, page after page."""
         found: list[Json] = []
         cursor = ""
         while True:
