@@ -43,6 +43,7 @@ class Seat:
         "channel",
         "envelope",
         "gone",
+        "head",
         "leave_ref",
         "media",
         "messages",
@@ -65,6 +66,8 @@ class Seat:
         self.channel: Channel | None = None
         self.waiting: list[Entry] | None = []
         self.gone = False
+        # Where the log stood at the welcome. Between nodes it is read ahead of what subscribers hear: that comes once more.
+        self.head = 0
         self.leave_ref: str | None = None
         self.media = MediaState()
         self.messages: TokenBucket = message_bucket(now)
@@ -75,7 +78,7 @@ class Seat:
     def hear(self, entry: Entry) -> None:
         if self.waiting is not None:
             self.waiting.append(entry)
-        elif self.channel is not None:
+        elif self.channel is not None and entry.seq > self.head:
             self.channel.send(with_seq(entry.seq, entry.body))
 
 
@@ -135,14 +138,13 @@ class CallRoom:
         if seat.gone:
             channel.close(CLOSE_OK, _GONE)
             return
-        seat.channel = channel
+        seat.channel, seat.head = channel, head
         channel.send(welcome)
         for entry in missed(backlog.entries or [], seat.session_id, seat.user_key):
             channel.send(with_seq(entry.seq, entry.body))
         waiting, seat.waiting = seat.waiting, None
         for entry in waiting or []:
-            if entry.seq > head:
-                seat.hear(entry)
+            seat.hear(entry)
 
     def deliver(self, entry: Entry) -> None:
         """An entry of the call's log: to whom it concerns. This is the relay."""

@@ -83,13 +83,14 @@ class InboxSockets:
 class Inbox:
     """One events socket: the attachment that `signaling.socket` drives."""
 
-    __slots__ = ("_channel", "_device", "_sockets", "_waiting", "after", "backlog", "ringing", "room", "user_id")
+    __slots__ = ("_channel", "_device", "_head", "_sockets", "_waiting", "after", "backlog", "ringing", "room", "user_id")
 
     def __init__(self, sockets: InboxSockets, room: InboxRoom, user_id: UserId, device: str) -> None:
         self._sockets = sockets
         self._device = device
         self._channel: Channel | None = None
         self._waiting: list[Entry] | None = []
+        self._head = 0
         self.room = room
         self.user_id = user_id
         self.after: int | None = None
@@ -105,18 +106,18 @@ class Inbox:
             return
         if self._waiting is not None:
             self._waiting.append(entry)
-        elif self._channel is not None:
+        elif self._channel is not None and entry.seq > self._head:
             self._channel.send(frame)
 
     def opened(self, channel: Channel) -> None:
         assert self.backlog is not None
-        self._channel = channel
+        # Between nodes the log is read ahead of what subscribers hear: that comes once more.
+        self._channel, self._head = channel, self.backlog.head
         for frame in self._sockets.greetings(self):
             channel.send(frame)
         waiting, self._waiting = self._waiting, None
         for entry in waiting or []:
-            if entry.seq > self.backlog.head:
-                self.hear(entry, with_cursor(entry.seq, entry.body))
+            self.hear(entry, with_cursor(entry.seq, entry.body))
         # An open inbox is held for hours and by the thousand: it keeps nothing of its opening.
         self.backlog, self.ringing = None, []
 

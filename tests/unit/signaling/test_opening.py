@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from secureconnect.bus import Entry
 from secureconnect.calls.call import Session
 from secureconnect.ids import DeviceId
 from secureconnect.signaling.call_room import CallRoom, Seat
@@ -72,3 +73,17 @@ def test_what_could_not_be_said_was_not_said(world: World, monkeypatch: pytest.M
     retained = world.run(world.bus.read(TOPIC)).retained
     state = msgspec.json.decode(retained[str(bob.session_id)])
     assert (state["audio_muted"], state["hand_raised"]) == (False, True)
+
+
+def test_what_a_welcome_has_told_is_not_told_again_when_the_bus_is_late(world: World) -> None:
+    """Between nodes a log is read faster than it is heard."""
+    bob = Client(world, BOB, LAPTOP)
+    bob.knock()
+    room = world.run(world.sockets._hub.enter(TOPIC))
+    head = world.run(world.bus.read(TOPIC)).head
+    link = bob.enter()
+    before = len(link.unread)
+    room.deliver(Entry(head, "somebody", "", b'{"type":"reaction"}'))
+    assert len(link.unread) == before
+    room.deliver(Entry(head + 1, "somebody", "", b'{"type":"reaction"}'))
+    assert len(link.unread) == before + 1
