@@ -7,9 +7,9 @@ beside the functions that run it. Nobody else writes SQL.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import structlog
 from sqlalchemy import Connection, event, make_url, text
@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from secureconnect.errors import Unavailable
 
 T = TypeVar("T")
+Kind = Literal["serializable", "committed", "read"]
 log = structlog.get_logger(__name__)
 
 RETRYABLE = frozenset({"40001", "40P01", "23505"})
@@ -49,22 +50,25 @@ class Database:
         """Whether other nodes may use this database too."""
         return self.dialect != "sqlite"
 
-    async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]], *, serializable: bool = True) -> T:
         """Run `work` in one serializable transaction, again from its start when the database says it lost a race.
+
+        Not `serializable` (READ COMMITTED): for work that takes rows under locks of its own, such as claims of a queue. What it
+        reads on the way must not cost others their transaction.
 
         Whatever `work` raises rolls back. Raises Unavailable when the database cannot be reached or keeps refusing.
         """
-        return await self._run(work, read_only=False)
+        return await self._run(work, "serializable" if serializable else "committed")
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run `work`, which only reads, beside whoever is writing. Raises Unavailable as `transact` does."""
-        return await self._run(work, read_only=True)
+        return await self._run(work, "read")
 
-    async def _run(self, work: Callable[[AsyncConnection], Awaitable[T]], *, read_only: bool) -> T:
+    async def _run(self, work: Callable[[AsyncConnection], Awaitable[T]], kind: Kind) -> T:
         delay = FIRST_BACKOFF
         for _ in range(ATTEMPTS):
             try:
-                async with self._begun(read_only=read_only) as connection:
+                async with self._begun(kind) as connection:
                     return await work(connection)
             except Exception as failure:
                 if _is_temporary(failure):
@@ -77,12 +81,12 @@ class Database:
         raise Unavailable("The database keeps refusing this change; nothing was changed.")
 
     async def ping(self) -> None:
-        """Raises Unavailable when the database does not answer."""
+        """Raises Unavailable when the database does not answer, or is an SQLite file that another process keeps for itself."""
 
         async def select_one(connection: AsyncConnection) -> None:
             await connection.execute(text("SELECT 1"))
 
-        await self.read(select_one)
+        await self._run(select_one, "read" if self.is_shared else "serializable")
 
     async def run_sync(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on a plain connection, outside any transaction of ours: for migrations."""
@@ -96,13 +100,29 @@ class Database:
         await self._engine.dispose()
 
     @asynccontextmanager
-    async def _begun(self, *, read_only: bool) -> AsyncIterator[AsyncConnection]:
-        if read_only:
+    async def _begun(self, kind: Kind) -> AsyncIterator[AsyncConnection]:
+        if kind == "read":
             async with self._engine.connect() as connection:
                 yield await connection.execution_options(secureconnect_read_only=True)
-        else:
-            async with self._writer or nullcontext(), self._engine.begin() as connection:
+            return
+        async with self._turn(), self._engine.connect() as connection:
+            if kind == "committed" and self.is_shared:
+                await connection.execution_options(isolation_level="READ COMMITTED")
+            async with connection.begin():
                 yield connection
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Stand in line for SQLite's writer. Raises TimeoutError when the line does not move."""
+        if self._writer is None:
+            yield
+            return
+        async with asyncio.timeout(STATEMENT_TIMEOUT_MS / 1000):
+            await self._writer.acquire()
+        try:
+            yield
+        finally:
+            self._writer.release()
 
 
 def open_database(url: str) -> Database:
@@ -142,7 +162,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _lost_a_race(failure: Exception) -> bool:
-    return isinstance(failure, DBAPIError) and (_sqlstate(failure) in RETRYABLE or "database is locked" in str(failure.orig))
+    return isinstance(failure, DBAPIError) and _sqlstate(failure) in RETRYABLE
 
 
 def _is_temporary(failure: Exception) -> bool:
