@@ -75,7 +75,6 @@ def create_api(services: Services, *, served: Sequence[str], version: str, allow
             HTTPException: on_http_exception,
             Exception: on_exception,
         },
-        middleware=[lambda app: RequestLog(app, services.metrics_of)],
         cors_config=CORSConfig(allow_origins=list(allowed_origins)) if allowed_origins else None,
         openapi_config=describe(version),
         request_max_body_size=MAX_BODY_BYTES,
@@ -84,6 +83,8 @@ def create_api(services: Services, *, served: Sequence[str], version: str, allow
         logging_config=None,
     )
     correct(application)
+    # Around all of it, not as the framework's middleware, which an address that leads nowhere never comes to.
+    application.asgi_handler = RequestLog(application.asgi_handler, services.metrics_of)
     return application
 
 

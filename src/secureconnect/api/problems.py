@@ -1,6 +1,5 @@
 """Errors as RFC 9457 problems, once for every route; and the documentation of which route answers which."""
 
-import secrets
 from typing import Any
 
 import msgspec
@@ -53,11 +52,8 @@ def headers_of(error: ServiceError) -> dict[str, str]:
 
 def answer(request: Request[Any, Any, Any], error: ServiceError) -> Response[Problem]:
     """The HTTP answer for an error."""
-    headers = headers_of(error)
-    request_id = request.scope.get("state", {}).get("request_id")
-    if request_id is None:  # an address that leads nowhere is refused before anything names the request
-        request_id = headers["x-request-id"] = secrets.token_hex(8)
-    return Response(problem_of(error, request_id), status_code=error.status, media_type=PROBLEM_JSON, headers=headers)
+    request_id = request.scope.get("state", {}).get("request_id", "-")
+    return Response(problem_of(error, request_id), status_code=error.status, media_type=PROBLEM_JSON, headers=headers_of(error))
 
 
 def on_service_error(request: Request[Any, Any, Any], error: ServiceError) -> Response[Problem]:
