@@ -7,7 +7,6 @@ import anyio
 import pytest
 
 from secureconnect.clock import SystemClock
-from secureconnect.ids import UserId
 from secureconnect.push import Provider
 from secureconnect.store import Database, open_database
 from secureconnect.store.schema import migrate
@@ -15,7 +14,7 @@ from tests.contract.test_store import empty_postgres_database, postgres  # noqa:
 from tests.unit.push.conftest import Phone, Switchboard
 
 pytestmark = pytest.mark.anyio
-CALLS, CALLERS = 12, 4
+CALLS = 12
 
 
 @pytest.fixture
@@ -32,22 +31,19 @@ async def postgresql(postgres: str) -> AsyncIterator[list[Database]]:  # noqa: F
 async def test_two_nodes_share_the_work_and_send_each_push_once(postgresql: list[Database]) -> None:
     boards = [Switchboard(database, SystemClock()) for database in postgresql]
     phones = [Phone(), Phone()]
-    pairs = []
-    for _ in range(CALLERS):
-        ada, linus = await boards[0].person("Ada"), await boards[0].person("Linus")
-        for _ in range(2):
-            await boards[0].device(linus)
-        pairs.append((ada, linus))
+    ada, linus = await boards[0].person("Ada"), await boards[0].person("Linus")
+    for _ in range(2):
+        await boards[0].device(linus)
     async with boards[0].sending({Provider.LOG: phones[0]}), boards[1].sending({Provider.LOG: phones[1]}):
+        conversation = await boards[0].chat.create(ada, [linus])
 
-        async def call(board: Switchboard, ada: UserId, linus: UserId) -> None:
-            for _ in range(CALLS // CALLERS):
-                ringing = await board.ring(ada, linus)
-                await board.calls.end(ada, ringing.call_id)
+        async def call(board: Switchboard) -> None:
+            ringing = await board.ring_in(conversation.conversation_id, ada, linus)
+            await board.calls.end(ada, ringing.call_id)
 
         async with anyio.create_task_group() as group:
-            for number, pair in enumerate(pairs):
-                group.start_soon(call, boards[number % 2], *pair)
+            for number in range(CALLS):
+                group.start_soon(call, boards[number % 2])
         outcomes = await boards[0].outcomes(CALLS * 4)
     sent = Counter(push.push_id for phone in phones for push in phone.pushes)
     assert set(sent.values()) == {1}

@@ -94,7 +94,7 @@ class CallService:
         self._grace = grace
         self._pushes = pushes
         self._timeline = TimelineAnnouncer(bus, clock)
-        self._turns: WeakValueDictionary[CallId, asyncio.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     # Commands of people
 
@@ -138,7 +138,8 @@ class CallService:
             has_pushes = await self._pushes.enqueue(connection, call, outcome.events, now)
             return _Decision(None, Outcome(call, outcome.events), list(names), entry, has_pushes)
 
-        decision = await self._database.transact(work)
+        async with self._turn(request.conversation_id):
+            decision = await self._database.transact(work)
         self._publish(decision)
         if decision.entry is not None:
             self._timeline.message_created(decision.entry, decision.members)
@@ -260,13 +261,17 @@ class CallService:
                 outcome = Outcome(saved, outcome.events)
             return _Decision(before, outcome, list(names), has_pushes=has_pushes)
 
-        async with self._turns.setdefault(call_id, asyncio.Lock()):
+        async with self._turn(call_id):
             for _ in range(SAVE_ATTEMPTS):
                 decision = await self._database.transact(work)
                 if decision is not None:
                     self._publish(decision)
                     return decision.outcome.call
         raise Unavailable("This call changes faster than this node can follow; try again.")
+
+    def _turn(self, about: UUID) -> asyncio.Lock:
+        """Held while something is written about a call, or a call is added to a conversation: here they need not race."""
+        return self._turns.setdefault(about, asyncio.Lock())
 
     def _publish(self, decision: _Decision) -> None:
         outcome = decision.outcome

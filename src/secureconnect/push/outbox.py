@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -69,7 +70,7 @@ class Outbox:
         """Nobody shares an SQLite file: what an earlier run was sending there is due at once."""
         if not self._database.is_shared:
             now = self._clock.now()
-            await self._database.transact(lambda connection: store.release(connection, now))
+            await self._database.transact(lambda connection: store.release(connection, now), serializable=False)
 
     async def run(self) -> None:
         """Until cancelled: claim and send. A database that is away is waited for."""
@@ -81,7 +82,7 @@ class Outbox:
     async def stop(self) -> None:
         """Once nothing runs any more, give back what was under way, so that nobody waits for the leases to run out."""
         now = self._clock.now()
-        await self._database.transact(lambda connection: store.release(connection, now, self._node_id))
+        await self._database.transact(lambda connection: store.release(connection, now, self._node_id), serializable=False)
 
     async def close(self) -> None:
         """Let go of the connections to providers."""
@@ -93,7 +94,7 @@ class Outbox:
             await self._clock.sleep(TIDYING_SECONDS)
             now = self._clock.now()
             try:
-                await self._database.transact(lambda connection, now=now: store.forget_old_pushes(connection, now))  # type: ignore[misc]
+                await self._database.transact(partial(store.forget_old_pushes, now=now), serializable=False)
             except ServiceError as failure:
                 log.warning("pushes wait", reason=failure.detail)
 
@@ -136,7 +137,7 @@ class _Desk:
         )
         self._on_outcome(push.provider, word)
         try:
-            await self.database.transact(work)
+            await self.database.transact(work, serializable=False)
         except ServiceError as failure:
             log.warning("push not written down", call=short(push.call_id), device=short(push.device_id), reason=failure.detail)
 
@@ -190,7 +191,10 @@ class _Lane:
         if due is None or due > now:
             return POLL_SECONDS if due is None else min(POLL_SECONDS, (due - now).total_seconds())
         claim = await database.transact(
-            lambda connection: store.claim(connection, self._provider, self._desk.node_id, now, until=now + self._lease, limit=room)
+            lambda connection: store.claim(
+                connection, self._provider, self._desk.node_id, now, until=now + self._lease, limit=room
+            ),
+            serializable=False,
         )
         for push in claim.pushes:
             task = asyncio.ensure_future(self._send(push))

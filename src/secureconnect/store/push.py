@@ -110,8 +110,8 @@ async def forget_old_pushes(connection: AsyncConnection, now: datetime) -> None:
 
 
 def _due(provider: Provider, now: datetime, limit: int) -> Select[tuple[UUID]]:
-    """Those whose time has come and whose device is not being told something about the same call at this moment: a cancel must not
-    overtake the ring that is on its way.
+    """Those whose time has come and before which nothing is left to tell the same device about the same call: a cancel must not
+    overtake its ring, whether that is on its way at another node or waits to be tried again.
     """
     mine, other = pushes.c, pushes.alias("other")
     same_device = (
@@ -120,10 +120,10 @@ def _due(provider: Provider, now: datetime, limit: int) -> Select[tuple[UUID]]:
         & (other.c.device_id == mine.device_id)
         & (other.c.provider == mine.provider)
     )
-    on_its_way = exists().where(same_device, other.c.lease_owner.is_not(None), other.c.due_at > now)
+    before_it = exists().where(same_device, other.c.push_id < mine.push_id, other.c.done_at.is_(None))
     return (
         select(mine.push_id)
-        .where(mine.provider == provider, mine.due_at <= now, ~on_its_way)
+        .where(mine.provider == provider, mine.due_at <= now, ~before_it)
         .order_by(mine.due_at, mine.push_id)
         .limit(limit)
         .with_for_update(skip_locked=True, of=pushes)
