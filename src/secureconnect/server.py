@@ -8,10 +8,12 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from types import FrameType
 
 import structlog
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from secureconnect.app import VERSION, Application
 from secureconnect.config import ConfigurationError, Settings
@@ -24,6 +26,72 @@ BACKLOG = 4096
 SPARE_FILES = 256
 """Open files besides the sockets: connections to the database and the bus, requests, files."""
 
+REQUEST_SECONDS = 30.0
+"""How long a request may take to arrive, from the first byte or the opened connection to the last byte of its body."""
+HEAD_BYTES = 32_768
+"""Twice what HAProxy takes: a token, cookies, and room. What comes in one piece may be longer."""
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP, with an end to its patience.
+
+    By itself it waits for ever for a request that has begun, and keeps a head that does not end: anybody could hold connections
+    and fill the memory before saying who they are.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+    _in_head = False
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._expect_request()
+
+    def data_received(self, data: bytes) -> None:
+        was_in_head = self._in_head
+        super().data_received(data)
+        if was_in_head and self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._head_bytes = True, 0
+        self._expect_request()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._stop_expecting()
+        super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._stop_expecting()
+        super().handle_websocket_upgrade()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_expecting()
+        super().connection_lost(exc)
+
+    def _expect_request(self) -> None:
+        self._stop_expecting()
+        self._deadline = self.loop.call_later(REQUEST_SECONDS, self._refuse, HTTPStatus.REQUEST_TIMEOUT)
+
+    def _stop_expecting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        # In the middle of an answer there is no place for another. Before the first request there is no cycle.
+        if self.cycle is None or self.cycle.response_complete:  # type: ignore[redundant-expr]
+            head = f"HTTP/1.1 {status.value} {status.phrase}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+            self.transport.write(head.encode())
+        self.transport.close()
+
 
 class Server(uvicorn.Server):
     """uvicorn on our port, with our start and stop around it; `listening` is set once it takes connections."""
@@ -34,7 +102,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 application.api,
                 loop="uvloop",
-                http="httptools",
+                http=PatientProtocol,
                 ws=application.sockets.protocol,  # type: ignore[arg-type]  # a factory does what a class does
                 lifespan="on",
                 log_config=None,
