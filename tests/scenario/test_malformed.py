@@ -3,7 +3,8 @@
 import asyncio
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,40 +24,37 @@ AT_ONCE = 500
 SCRAPS = ["sdp", "type", "offer", "{", "}", "[", "]", '"', ":", ",", "null", "1e999", "-", "\\", "\\ud800", "\u0000", "é", "true"]
 
 
-def bad_frames(seed: int) -> Iterator[str]:
-    """Texts that no client would send: broken, cut, of wrong shape, deep, huge. For ever."""
+def bad_frames(seed: int) -> Iterator[bytes]:
+    """What no client would send: noise, broken, cut, of wrong shape, deep, huge. For ever."""
     chance = random.Random(seed)
-    good = json.dumps({"type": "offer", "sdp": "v=0\r\n" * 20, "target_id": None, "ref": "1"})
+    good = json.dumps({"type": "offer", "sdp": "v=0\r\n" * 20, "target_id": None, "ref": "1"}).encode()
+    kinds: list[Callable[[], bytes]] = [
+        lambda: good[: chance.randrange(len(good) - 1)],
+        lambda: chance.randbytes(chance.randrange(200)),
+        lambda: "".join(chance.choices(SCRAPS, k=chance.randrange(1, 40))).encode(),
+        lambda: good.replace(b"v=0", chance.choice([b"\xff", b"\xc3\x28", b"\xed\xa0\x80", b"\xf0\x9f\x98", b"\x00", b"\\u12"])),
+        lambda: b"[" * chance.randrange(1, 5_000),
+        lambda: b'{"type":"quality","report":' + b'{"a":' * chance.randrange(2_000, 9_000),
+        lambda: b'{"type":"%s","ref":%b%b}' % (chance.choice([b"offer", b"no"]), b"[" * 8_000, b"]" * 8_000),
+        lambda: b'{"type":"mute_audio","muted":%b}' % (b"9" * chance.randrange(1, 9_000)),
+        lambda: json.dumps(chance.choice([None, 1, "offer", [], [{"type": "offer"}], True, 1e308])).encode(),
+        lambda: json.dumps({"type": chance.choice(["nothing", "", 5, None, [], {}, "OFFER", "welcome", "call"])}).encode(),
+        lambda: json.dumps({"type": "offer", "sdp": chance.choice([None, 1, [], {}, True])}).encode(),
+        lambda: json.dumps({"type": "mute_audio", "muted": chance.choice(["yes", None, 1, []]), "ref": "x" * 200}).encode(),
+        lambda: json.dumps({"type": "reaction", "emoji": "x" * chance.randrange(33, 2_000)}).encode(),
+        lambda: json.dumps({"type": "ice_candidate", "candidate": chance.choice(["text", 5, [], True])}).encode(),
+        lambda: json.dumps({"type": "offer", "sdp": "", "target_id": "y" * 100}).encode(),
+    ]
     while True:
-        kind = chance.randrange(9)
-        if kind == 0:
-            yield good[: chance.randrange(len(good) - 1)]
-        elif kind == 1:
-            yield "".join(chance.choices(SCRAPS, k=chance.randrange(1, 40)))
-        elif kind == 2:
-            yield "[" * chance.randrange(1, 5_000)
-        elif kind == 3:
-            yield json.dumps(chance.choice([None, 1, "offer", [], [{"type": "offer"}], True, 1e308]))
-        elif kind == 4:
-            yield json.dumps({"type": chance.choice(["nothing", "", 5, None, [], {}, "OFFER", "welcome", "call"])})
-        elif kind == 5:
-            yield json.dumps({"type": "offer", "sdp": chance.choice([None, 1, [], {}, True])})
-        elif kind == 6:
-            yield json.dumps(
-                {"type": "mute_audio", "muted": chance.choice(["yes", None, 1, []]), "ref": "x" * chance.randrange(200)}
-            )
-        elif kind == 7:
-            yield json.dumps({"type": "reaction", "emoji": "x" * chance.randrange(33, 2_000)})
-        else:
-            yield json.dumps({"type": "ice_candidate", "candidate": chance.choice(["text", 5, [], True]), "target_id": "y" * 100})
+        yield chance.choice(kinds)()
 
 
-async def answered(socket: Socket, frames: Iterator[str], number: int) -> None:
+async def answered(socket: Socket, frames: Iterator[bytes], number: int) -> None:
     """Send so many, and find each answered by one error with a code and a sentence."""
     for begun in range(0, number, AT_ONCE):
         batch = min(AT_ONCE, number - begun)
         for _ in range(batch):
-            await socket.connection.send(next(frames))
+            await socket.connection.send(next(frames), text=True)
         for _ in range(batch):
             answer = json.loads(await socket.connection.recv())
             assert answer["type"] == "error", answer
@@ -80,6 +78,7 @@ async def test_a_hundred_thousand_malformed_frames(server: ServerProcess, world:
     assert grown < GROWTH_KB, f"{grown} KB more"
     await at_ada.tell("reaction", emoji="still here")
     await at_ben.expect("reaction", emoji="still here")
+    assert {frame["type"] for frame in at_ben.frames} <= {"welcome", "call", "reaction"}, "none of it has reached anybody"
     assert (await ada.look(call))["status"] == "active"
 
 
@@ -103,7 +102,7 @@ async def test_an_events_socket_bears_any_talk(world: World) -> None:
     at_ada = await ada.events()
     frames = bad_frames(seed=2)
     for _ in range(2_000):
-        await at_ada.connection.send(next(frames))
+        await at_ada.connection.send(next(frames), text=True)
     await ada.converse(ben)
     await at_ada.expect("conversation.updated")
 
@@ -137,3 +136,22 @@ async def test_half_a_handshake_holds_nobody_up(server: ServerProcess, world: Wo
     await ada.events()
     for _, writer in halves:
         writer.close()
+
+
+async def test_a_head_that_does_not_end_is_not_kept(server: ServerProcess, world: World) -> None:
+    before = memory_kb(server)
+    reader, writer = await asyncio.open_connection("localhost", server.port)
+    writer.write(b"GET /v1/ws/events HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n")
+    answering = asyncio.create_task(reader.read(16))
+    said = 0
+    with suppress(ConnectionError):
+        while not answering.done():
+            said += 1_000
+            assert said < 50_000_000, "it listens for ever"
+            writer.write(b"x: " + b"y" * 995 + b"\r\n")
+            await writer.drain()
+            await asyncio.sleep(0)
+    await asyncio.wait([answering])
+    writer.transport.abort()
+    assert memory_kb(server) - before < GROWTH_KB
+    assert (await world.health())["status"] == "healthy"
