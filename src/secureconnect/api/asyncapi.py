@@ -1,6 +1,7 @@
 """/asyncapi.json: the sockets, described by the Structs that they are made of (AsyncAPI 3.0)."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -9,13 +10,35 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from secureconnect.chat.events import ConversationUpdated, MessageCreated
+from secureconnect.ids import CallId, SessionId, UserId
 from secureconnect.signaling import protocol
 from secureconnect.signaling.protocol import EVENT_FRAMES, SIGNALING_FRAMES, ClientMessage, type_of
 
 REF = "#/components/schemas/{name}"
 
 
-def client_messages() -> list[type[Struct]]:
+class Place(Struct):
+    """A frame's place in the log of its call."""
+
+    seq: int
+
+
+class Stamp(Place):
+    """What the server adds to a message that it relays: its place, whose it is, and when it came."""
+
+    sender_id: UserId
+    session_id: SessionId
+    call_id: CallId
+    timestamp: datetime
+
+
+class Position(Struct):
+    """Where an event stands among all that its user hears of: come back with it as `?cursor=`."""
+
+    cursor: str
+
+
+def client_messages() -> list[type[ClientMessage]]:
     """Every message a client may send on the signaling socket."""
     return [kind for kind in vars(protocol).values() if isinstance(kind, type) and _is_message(kind)]
 
@@ -31,33 +54,36 @@ def _is_message(kind: type) -> bool:
 
 def describe(version: str) -> dict[str, Any]:
     """The document."""
-    sent, heard, events = client_messages(), list(SIGNALING_FRAMES), event_frames()
-    _, schemas = msgspec.json.schema_components([*sent, *heard, *events], ref_template=REF)
+    said, heard, events = client_messages(), list(SIGNALING_FRAMES), event_frames()
+    _, schemas = msgspec.json.schema_components([*said, *heard, *events, Stamp, Place, Position], ref_template=REF)
+    say = {kind.__name__: _message(kind) for kind in said}
+    hear = {kind.__name__: _message(kind, *([Place] if "call_id" in kind.__struct_fields__ else [])) for kind in heard}
+    hear |= {f"Relayed{kind.__name__}": _message(kind, Stamp) for kind in said if kind.relayed}
+    notify = {kind.__name__: _message(kind, Position) for kind in events}
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "SecureConnect sockets", "version": version, "description": "See docs/protocol.md for order and resume."},
         "channels": {
-            "signaling": {"address": "/v1/calls/ws/signaling", "messages": _messages([*sent, *heard])},
-            "events": {"address": "/v1/ws/events", "messages": _messages(events)},
+            "signaling": {"address": "/v1/calls/ws/signaling", "messages": say | hear},
+            "events": {"address": "/v1/ws/events", "messages": notify},
         },
         "operations": {
-            "say": _operation("receive", "signaling", sent, "What a session may send; the server relays and stamps it."),
-            "hear": _operation("send", "signaling", heard, "What the server itself says in a call."),
-            "notify": _operation("send", "events", events, "What happens to a user's calls and conversations."),
+            "say": _operation("receive", "signaling", say, "What a session may send."),
+            "hear": _operation("send", "signaling", hear, "What it hears: the others, stamped, and the server itself."),
+            "notify": _operation("send", "events", notify, "What happens to a user's calls and conversations."),
         },
         "components": {"schemas": schemas},
     }
 
 
-def _messages(kinds: Iterable[type[Struct]]) -> dict[str, Any]:
-    return {
-        kind.__name__: {"name": type_of(kind), "summary": (kind.__doc__ or "").partition("\n")[0], "payload": _ref(kind)}
-        for kind in kinds
-    }
+def _message(kind: type[Struct], *added: type[Struct]) -> dict[str, Any]:
+    """A message of this kind, with what the server adds on the way."""
+    payload = {"allOf": [_ref(one) for one in (kind, *added)]} if added else _ref(kind)
+    return {"name": type_of(kind), "summary": (kind.__doc__ or "").partition("\n")[0], "payload": payload}
 
 
-def _operation(action: str, channel: str, kinds: Iterable[type[Struct]], summary: str) -> dict[str, Any]:
-    messages = [{"$ref": f"#/channels/{channel}/messages/{kind.__name__}"} for kind in kinds]
+def _operation(action: str, channel: str, names: Iterable[str], summary: str) -> dict[str, Any]:
+    messages = [{"$ref": f"#/channels/{channel}/messages/{name}"} for name in names]
     return {"action": action, "channel": {"$ref": f"#/channels/{channel}"}, "summary": summary, "messages": messages}
 
 
