@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections import Counter
 from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import chain, pairwise
 
 import pytest
@@ -19,10 +20,13 @@ from tests.fakes.people import Json, Person, Socket, World
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
 CALLS = 200
-MESSAGES = 40
-CUTS = 2
+PORTIONS = (10, 15, 15)
+"""How many numbers a side says: some at once, and more each time that the other is cut off, so that there is something to miss."""
+MESSAGES = sum(PORTIONS)
+CUTS = len(PORTIONS) - 1
 AT_ONCE = 16
 """How many are set up, and how many are cut off, at the same moment: an outage for all would only measure the database."""
+OUTAGE_SECONDS = 0.2
 PLAY_SECONDS = 120.0
 """How long all of it may take: a side whose partner waits for its turn to be cut off hears nothing for a while."""
 
@@ -35,23 +39,31 @@ class Side:
         self.seqs: list[int] = []
         self.said: list[int] = []
         self.resumed = 0
+        self.replayed = 0
+        self.other = self
         self._person = person
         self._call = call
         self._socket = socket
         self._outages = outages
         self._random = random.Random(seed)
+        self._may_say = asyncio.Semaphore(PORTIONS[0])
         self._confirmed = 0
-        self._cuts = sorted(self._random.sample(range(1, MESSAGES), CUTS))
+        # Each cut lies in what may be said by then, whatever becomes of the other side.
+        self._cuts = [self._random.randrange(sum(PORTIONS[:cut]), sum(PORTIONS[: cut + 1])) for cut in range(CUTS)]
 
     async def play(self) -> None:
         """Until all is said and confirmed, and all of the other's is heard."""
         socket = self._socket
         first = socket.welcome
+        back_since = ""
         while True:
             talking = asyncio.create_task(self._talk(socket))
             try:
-                await self._listen(socket)
+                await self._listen(socket, back_since)
             except ConnectionClosed:
+                self.other.say_more(PORTIONS[self.resumed + 1])
+                await asyncio.sleep(self._random.random() * OUTAGE_SECONDS)
+                back_since = datetime.now(UTC).isoformat()
                 seq = self.seqs[-1] if self.seqs else first["seq"]
                 socket = await self._person.signaling(self._call, resume=first["resume"], seq=seq)
                 assert socket.welcome["resumed"] is True
@@ -64,10 +76,16 @@ class Side:
                 talking.cancel()
                 await asyncio.gather(talking, return_exceptions=True)
 
+    def say_more(self, numbers: int) -> None:
+        for _ in range(numbers):
+            self._may_say.release()
+
     async def _talk(self, socket: Socket) -> None:
         """Say what no ack has confirmed. Now and then the network breaks in the middle of it."""
         with suppress(ConnectionClosed):
             for number in range(self._confirmed, MESSAGES):
+                if number not in self.said:
+                    await self._may_say.acquire()
                 self.said.append(number)
                 await socket.say("offer", sdp=f"{number} " + "x" * 300, ref=str(number))
                 if self._cuts and number == self._cuts[0]:
@@ -77,7 +95,7 @@ class Side:
                     del self._cuts[0]
                     socket.abort()
 
-    async def _listen(self, socket: Socket) -> None:
+    async def _listen(self, socket: Socket, back_since: str) -> None:
         while self._confirmed < MESSAGES or len(set(self.heard)) < MESSAGES or self._cuts:
             frame = await socket.read(PLAY_SECONDS)
             if frame["type"] == "ack":
@@ -87,6 +105,7 @@ class Side:
                 self.seqs.append(frame["seq"])
             if frame["type"] == "offer":
                 self.heard.append(int(frame["sdp"].partition(" ")[0]))
+                self.replayed += frame["timestamp"] < back_since
 
 
 def check(speaker: Side, listener: Side) -> None:
@@ -99,12 +118,14 @@ def check(speaker: Side, listener: Side) -> None:
     assert listener.resumed == CUTS
 
 
-async def conversation(world: World, number: int, room: asyncio.Semaphore, outages: asyncio.Semaphore) -> list[Side]:
+async def conversation(world: World, number: int, room: asyncio.Semaphore, outages: asyncio.Semaphore) -> tuple[Side, Side]:
     """The two sides of a call, both there before the first word."""
     async with room:
         call, people, sockets = await world.call_of(f"Ada {number}", f"Ben {number}")
-    both = zip(people, sockets, strict=True)
-    return [Side(person, call, socket, outages, person.user["display_name"]) for person, socket in both]
+    names = [person.user["display_name"] for person in people]
+    ada, ben = (Side(people[at], call, sockets[at], outages, names[at]) for at in (0, 1))
+    ada.other, ben.other = ben, ada
+    return ada, ben
 
 
 async def test_everything_arrives_once_and_in_order(world: World) -> None:
@@ -116,3 +137,4 @@ async def test_everything_arrives_once_and_in_order(world: World) -> None:
     for ada, ben in calls:
         check(ada, ben)
         check(ben, ada)
+    assert sum(side.replayed for side in chain(*calls)) > CALLS, "there was enough to miss"
