@@ -49,6 +49,7 @@ FLOORS: dict[str, int] = {
     "config": 5,
     "data_dir": 6,
     "senders": 6,
+    "media_servers": 6,
     "app": 7,
     "server": 8,
     "doctor": 9,
@@ -57,7 +58,7 @@ FLOORS: dict[str, int] = {
 }
 """A module is on the floor of the longest name here that it begins with; that name is its room."""
 
-THE_PROCESS = ("data_dir", "senders", "app", "server", "doctor", "cli")
+THE_PROCESS = ("data_dir", "senders", "media_servers", "app", "server", "doctor", "cli")
 """Those that make a process of it all, and so may know the settings."""
 
 SERVICES = ("accounts", "chat", "push.outbox", "push.queue", "calls")

@@ -34,6 +34,7 @@ from secureconnect.data_dir import claim, shared_secret, vapid_key
 from secureconnect.errors import ServiceError
 from secureconnect.ids import ConversationId, IdFactory, NodeId, UserId
 from secureconnect.media.ice import IceServerList
+from secureconnect.media_servers import own_turn
 from secureconnect.ops.health import Health
 from secureconnect.ops.metrics import Metrics
 from secureconnect.ops.ratelimit import RateLimiter
@@ -92,7 +93,8 @@ class Application:
         self.timers = Timers(service=self.calls, database=self.database, clock=self.clock, node_id=self.node_id)
 
         # How they reach it
-        self.ice = IceServerList(settings.stun_urls)
+        self.turn = own_turn(settings, secret, self.clock)
+        self.ice = self._make_ice()
         self.sockets = self._make_sockets(ResumeTokens(secret.encode()))
         self.health = Health(
             service=settings.service,
@@ -138,6 +140,19 @@ class Application:
             node_id=self.node_id,
             senders=self.senders,
             on_outcome=lambda provider, outcome: self.metrics.pushes.labels(provider, outcome).inc(),
+        )
+
+    def _make_ice(self) -> IceServerList:
+        settings = self.settings
+        own = self.turn
+        return IceServerList(
+            self.clock,
+            stun_urls=settings.stun_urls,
+            turn_servers=settings.turn_servers,
+            secret=settings.turn_secret.get_secret_value() if settings.turn_secret is not None else "",
+            region=settings.region,
+            lifetime=timedelta(seconds=settings.turn_seconds),
+            own=own.server if own is not None else lambda: None,
         )
 
     def _make_sockets(self, tokens: ResumeTokens) -> Sockets:
@@ -198,7 +213,8 @@ class Application:
         await prepare_schema(self.database)
         await self.timers.start()
         await self.outbox.start()
-        for run in (self.bus.run, self.timers.run, self.sockets.keep_alive, self.outbox.run):
+        own_servers = [self.turn.run] if self.turn is not None else []
+        for run in (self.bus.run, self.timers.run, self.sockets.keep_alive, self.outbox.run, *own_servers):
             task = asyncio.ensure_future(run())
             task.add_done_callback(_die_loudly)
             self._loops.append(task)

@@ -5,12 +5,15 @@ Sources, strongest first: command line, environment (`SECURECONNECT_…`), one T
 
 import os
 import tomllib
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from secureconnect.media.ice import TurnServer
 
 PREFIX = "SECURECONNECT_"
 BUS_SCHEMES = ("memory", "redis", "rediss")
@@ -79,6 +82,21 @@ class Settings(BaseSettings):
     )
     shutdown_seconds: float = Field(10.0, gt=0, description="How long shutdown may take after the drain, seconds.")
     stun_urls: list[str] = Field(default_factory=list, description='STUN servers given to clients, as JSON: ["stun:host:3478"].')
+    turn_servers: list[TurnServer] = Field(
+        default_factory=list,
+        description='TURN servers given to clients, as JSON: [{"urls": ["turn:host:3478?transport=udp"], "region": "eu"}].',
+    )
+    turn_secret: SecretStr | None = Field(None, description="What our TURN servers sign with: coturn's static-auth-secret.")
+    turn_seconds: int = Field(3600, ge=60, description="How long credentials for TURN open an allocation, seconds.")
+    region: str | None = Field(None, description="Where this node stands: its clients are given the TURN servers of this region.")
+    turn: Literal["auto", "off"] = Field(
+        "auto", description="auto: serve runs a coturn of its own when it is installed and turn_servers is empty."
+    )
+    turn_port: int = Field(3478, ge=1, le=65535, description="Where our own coturn listens, UDP and TCP; another if it is taken.")
+    turn_tls_port: int = Field(5349, ge=1, le=65535, description="Where our own coturn listens with TLS; another if it is taken.")
+    turn_external_ip: IPv4Address | None = Field(
+        None, description="The public address that a NAT maps to this machine, for our own coturn."
+    )
     vapid_private_key: SecretStr | None = Field(
         None, description="Key for Web Push, PEM or 32 bytes as base64url; made and kept in data_dir when absent."
     )
@@ -145,6 +163,12 @@ class Settings(BaseSettings):
     def _drain_within_the_grace(self) -> Self:
         if self.drain >= self.grace_seconds:
             raise ValueError("drain_seconds: must be less than grace_seconds, or whoever does as asked comes back too late")
+        return self
+
+    @model_validator(mode="after")
+    def _turn_with_its_secret(self) -> Self:
+        if self.turn_servers and self.turn_secret is None:
+            raise ValueError("turn_servers: without turn_secret nobody could use them; set it to their static-auth-secret")
         return self
 
     @classmethod

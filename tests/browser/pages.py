@@ -88,9 +88,10 @@ class PersonPage:
         self.frames.append(json.loads(payload))
 
     @classmethod
-    async def open(cls, browser: Browser, account: Account, pictures: Path) -> "PersonPage":
-        """Sign in by link, in a browser profile of one's own."""
+    async def open(cls, browser: Browser, account: Account, pictures: Path, *, script: str = "") -> "PersonPage":
+        """Sign in by link, in a browser profile of one's own; `script` runs before the page's own."""
         context = await browser.new_context(viewport=LAPTOP, permissions=["camera", "microphone"], locale="en-GB")
+        await context.add_init_script(f"{{ {script} }}")
         person = cls(await context.new_page(), account, pictures)
         await person.page.goto(account.link)
         await person.see("conversation-item")

@@ -93,6 +93,7 @@ async def test_before_the_first_start(tmp_path: Path) -> None:
     assert status == 0
     assert verdicts(findings) == {
         **dict.fromkeys(("settings", "python", "data directory", "open files", "address", "bus"), "ok"),
+        **dict.fromkeys(("TURN udp", "TURN tcp", "TURN limits"), "ok"),
         **dict.fromkeys(("secret", "port", "TLS", "database", "schema", "write", "database clock"), "skipped"),
     }
     assert not (tmp_path / "data").exists(), "it changes nothing"
@@ -111,7 +112,9 @@ async def test_a_node_of_many(tmp_path: Path, migrated: str, redis: RedisServer)
         tmp_path, "--port", "0", "--services", "chat", DATABASE_URL=migrated, BUS_URL=redis.url, JWT_SECRET=STRONG
     )
     assert status == 0
-    assert {subject for subject, verdict in verdicts(findings).items() if verdict == "skipped"} == {"data directory", "port", "TLS"}
+    assert {subject for subject, verdict in verdicts(findings).items() if verdict == "skipped"} == {
+        *("data directory", "port", "TLS", "TURN")
+    }
     assert findings["database"]["detail"] == "postgresql, serializable"
     assert findings["bus"]["detail"].startswith(f"redis://127.0.0.1:{redis.port}, heard after ")
 

@@ -177,12 +177,19 @@ async def history(
     "/v1/calls/{call_id:uuid}/ice-servers",
     tags=["calls"],
     summary="STUN and TURN servers",
-    description="What the browser's RTCPeerConnection takes as `iceServers`.",
+    description="What the browser's RTCPeerConnection takes as `iceServers`. TURN credentials are this user's in this call.",
     responses=problems(404),
 )
-async def ice_servers(call_id: FromPath[CallId], principal: SignedIn, calls: Calls, ice: Ice) -> IceServers:
+async def ice_servers(
+    call_id: FromPath[CallId],
+    principal: SignedIn,
+    calls: Calls,
+    ice: Ice,
+    region: Annotated[str | None, QueryParameter(description="TURN servers near there, instead of near this node.")] = None,
+) -> IceServers:
     await calls.get(principal.user_id, call_id)
-    return IceServers(ice.servers_for(principal.user_id, call_id), None)
+    offered = ice.offer(principal.user_id, call_id, region)
+    return IceServers(offered.servers, offered.expires_at)
 
 
 routes: list[HTTPRouteHandler] = [initiate, history, read, join, decline, leave, end, invite, ice_servers]

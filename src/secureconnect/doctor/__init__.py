@@ -4,13 +4,14 @@
     machine.py   what this machine must give: Python, data directory, secret, open files, addresses
     port.py      how clients reach us: the port, TLS
     shared.py    what is shared with other nodes: database, its schema and clock, bus
+    turn.py      whether TURN relays, over each transport
     report.py    the table, and the same as JSON
 
-It asks for real and changes nothing: what it writes, it takes back in the same transaction.
+It asks for real and changes nothing: what it writes or starts, it takes back.
 """
 
 from secureconnect.config import Settings
-from secureconnect.doctor import machine, port, shared
+from secureconnect.doctor import machine, port, shared, turn
 from secureconnect.doctor.finding import Finding, ok
 
 
@@ -27,4 +28,5 @@ async def examine(settings: Settings) -> list[Finding]:
         port.tls(settings),
         *await shared.database(settings),
         await shared.bus(settings),
+        *await turn.turn(settings),
     ]

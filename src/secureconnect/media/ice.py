@@ -1,17 +1,95 @@
-"""The ICE servers that clients are given (RFC 8445). Called by api.calls and at a signaling socket's welcome."""
+"""The ICE servers that clients are given (RFC 8445), with credentials that expire. Called by api.calls and at a socket's welcome.
 
-from collections.abc import Sequence
+Credentials are those of a TURN server's REST API (draft-uberti-behave-turn-rest-00; coturn's `use-auth-secret`): the server keeps
+no list of users, it only knows the secret. They are counted by user and call, so that a quota is one user's in one call.
+"""
 
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from secureconnect.clock import Clock
 from secureconnect.ids import CallId, UserId
 from secureconnect.signaling.protocol import IceServer
 
 
-class IceServerList:
-    """STUN servers as configured. Without any, peers meet where their own addresses reach each other."""
+@dataclass(frozen=True)
+class TurnServer:
+    """One TURN server: its URLs, one for each transport (RFC 7065), and where it stands."""
 
-    def __init__(self, stun_urls: Sequence[str]) -> None:
-        self._servers = [IceServer(urls=list(stun_urls))] if stun_urls else []
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    urls: list[str]
+    region: str | None = None
+
+    def __post_init__(self) -> None:
+        wrong = next((url for url in self.urls if not url.startswith(("turn:", "turns:"))), None)
+        if wrong is not None or not self.urls:
+            raise ValueError(f'urls must be turn: or turns: URLs, as ["turn:host:3478?transport=udp"], not {wrong or "none"!r}')
+
+
+@dataclass(frozen=True)
+class Offered:
+    """What one client may use, and until when its credentials open an allocation; None when there are none."""
+
+    servers: list[IceServer]
+    expires_at: datetime | None
+
+
+def turn_credentials(secret: str, holder: str, expires_at: datetime) -> tuple[str, str]:
+    """Username `<unix seconds>:<holder>`, and the password that goes with it: base64 of its HMAC-SHA1."""
+    username = f"{int(expires_at.timestamp())}:{holder}"
+    return username, base64.b64encode(hmac.digest(secret.encode(), username.encode(), hashlib.sha1)).decode()
+
+
+class IceServerList:
+    """STUN servers as configured, and the TURN servers of a region. Without any, peers meet where their own addresses reach.
+
+    `own` is the TURN server that this process runs itself, and its secret, while it runs one.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        stun_urls: Sequence[str] = (),
+        turn_servers: Sequence[TurnServer] = (),
+        secret: str = "",
+        region: str | None = None,
+        lifetime: timedelta = timedelta(hours=1),
+        own: Callable[[], tuple[TurnServer, str] | None] = lambda: None,
+    ) -> None:
+        self._clock = clock
+        self._stun = [IceServer(urls=list(stun_urls))] if stun_urls else []
+        self._turn = tuple(turn_servers)
+        self._secret = secret
+        self._region = region
+        self._lifetime = lifetime
+        self._own = own
 
     def servers_for(self, user_id: UserId, call_id: CallId) -> list[IceServer]:
-        """For this user in this call."""
-        return self._servers
+        """For this user in this call, in the region of this node."""
+        return self.offer(user_id, call_id).servers
+
+    def offer(self, user_id: UserId, call_id: CallId, region: str | None = None) -> Offered:
+        """For this user in this call, in `region`, or that of this node."""
+        servers, secret = self._of_region(region or self._region)
+        if not servers:
+            return Offered(self._stun, None)
+        # Whole seconds, as the username says it.
+        expires_at = (self._clock.now() + self._lifetime).replace(microsecond=0)
+        username, credential = turn_credentials(secret, f"{user_id}.{call_id}", expires_at)
+        opened = [IceServer(urls=one.urls, username=username, credential=credential) for one in servers]
+        return Offered([*self._stun, *opened], expires_at)
+
+    def _of_region(self, region: str | None) -> tuple[list[TurnServer], str]:
+        """Those that stand there or anywhere; all of them rather than none: a long way is a way."""
+        own = self._own()
+        if own is not None:
+            return [own[0]], own[1]
+        near = [one for one in self._turn if region is None or one.region in {None, region}]
+        return near or list(self._turn), self._secret

@@ -1,0 +1,148 @@
+"""A media server as our child process: started in a folder of its own, seen to listen, started again when it dies.
+
+Used by coturn; knows nothing of what the server does. It ends with us, however we end, and never runs as root.
+"""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from secureconnect.clock import Clock
+
+log = structlog.get_logger(__name__)
+
+NOBODY = 65534
+START_SECONDS = 10.0
+LOOK_SECONDS = 0.05
+STOP_SECONDS = 3.0
+WAIT_SECONDS = (0.5, 30.0)
+"""How long before one that died is started again: first, and at most; each wait is twice the one before."""
+STEADY_SECONDS = 60.0
+"""Whoever lived so long begins again with the first wait."""
+MAX_WORDS = 200
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to start: its name in our log, what to run given its folder, what to put there first, and where it must listen."""
+
+    name: str
+    arguments: Callable[[Path], tuple[str, ...]]
+    files: Callable[[Path], Mapping[str, bytes]]
+    address: str
+    port: int
+
+
+def is_installed(program: str) -> bool:
+    """Whether there is such a program, and what starts it."""
+    return all(shutil.which(one) for one in (program, "setpriv"))
+
+
+class Child:
+    """One such process at a time. `pid` is None while it does not listen."""
+
+    def __init__(self, program: Program, clock: Clock, *, on_change: Callable[[bool], None] = lambda is_up: None) -> None:
+        self.pid: int | None = None
+        self._program = program
+        self._clock = clock
+        self._on_change = on_change
+
+    async def run(self) -> None:
+        """Keep one running, until cancelled."""
+        first, longest = WAIT_SECONDS
+        wait = first
+        while True:
+            begun = self._clock.monotonic()
+            await self.run_once()
+            if self._clock.monotonic() - begun > STEADY_SECONDS:
+                wait = first
+            await self._clock.sleep(wait)
+            wait = min(2 * wait, longest)
+
+    async def run_once(self) -> None:
+        """Start one, and return when it has ended; cancelled, end it. What goes wrong is logged."""
+        process: asyncio.subprocess.Process | None = None
+        with tempfile.TemporaryDirectory(prefix=f"secureconnect-{self._program.arguments(Path())[0]}-") as name:
+            try:
+                process = await self._start(Path(name))
+                await self._wait_until_it_listens(process)
+                self._changed(process.pid)
+                log.info(f"{self._program.name} started", address=self._program.address, port=self._program.port)
+                await self._read_to_the_end(process)
+                log.warning(f"{self._program.name} ended", status=await process.wait())
+            except (OSError, TimeoutError) as failure:
+                log.warning(f"{self._program.name} did not start", reason=str(failure) or "it does not listen")
+            finally:
+                self._changed(None)
+                await _end(process)
+
+    def _changed(self, pid: int | None) -> None:
+        if pid != self.pid:
+            self.pid = pid
+            self._on_change(pid is not None)
+
+    async def _start(self, folder: Path) -> asyncio.subprocess.Process:
+        as_nobody = ("--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups") if os.geteuid() == 0 else ()
+        for name, content in self._program.files(folder).items():
+            _write(folder / name, content, give_away=bool(as_nobody))
+        if as_nobody:
+            os.chown(folder, NOBODY, NOBODY)
+        program, *arguments = self._program.arguments(folder)
+        return await asyncio.create_subprocess_exec(
+            *("setpriv", *as_nobody, "--no-new-privs", "--pdeathsig", "KILL", "--", shutil.which(program) or program, *arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            # Our environment holds secrets that are none of its business.
+            env={"PATH": os.defpath},
+            cwd=folder,
+        )
+
+    async def _wait_until_it_listens(self, process: asyncio.subprocess.Process) -> None:
+        """Raises TimeoutError, or ConnectionError with its last words when it ended instead."""
+        async with asyncio.timeout(START_SECONDS):
+            while process.returncode is None:
+                try:
+                    _, writer = await asyncio.open_connection(self._program.address, self._program.port)
+                except OSError:
+                    await self._clock.sleep(LOOK_SECONDS)
+                else:
+                    writer.close()
+                    return
+        assert process.stdout is not None
+        words = (await process.stdout.read(4096)).decode(errors="replace").strip().splitlines()
+        raise ConnectionError(words[-1][:MAX_WORDS] if words else f"it ended with {process.returncode}")
+
+    async def _read_to_the_end(self, process: asyncio.subprocess.Process) -> None:
+        """A pipe that nobody reads stops the one who writes."""
+        assert process.stdout is not None
+        while chunk := await process.stdout.read(65536):
+            for line in chunk.decode(errors="replace").splitlines():
+                if "ERROR" in line or "FATAL" in line:
+                    log.debug(f"{self._program.name} says", words=line.strip()[:MAX_WORDS])
+
+
+def _write(path: Path, content: bytes, *, give_away: bool) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    if give_away:
+        os.chown(path, NOBODY, NOBODY)
+
+
+async def _end(process: asyncio.subprocess.Process | None) -> None:
+    if process is None or process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

@@ -1,0 +1,85 @@
+"""Which ICE servers a client is given: credentials that a TURN server will compute too, and the servers of a region."""
+
+import base64
+import hashlib
+import hmac
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from secureconnect.ids import CallId, UserId
+from secureconnect.media.ice import IceServerList, TurnServer, turn_credentials
+from tests.fakes.clock import ManualClock
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, UTC)
+ANNA = UserId(UUID(int=1))
+CALL = CallId(UUID(int=2))
+EUROPE = TurnServer(["turn:eu.example:3478?transport=udp", "turns:eu.example:5349?transport=tcp"], "eu")
+ASIA = TurnServer(["turn:asia.example:3478"], "asia")
+ANYWHERE = TurnServer(["turn:any.example:3478"])
+
+
+def servers(region: str | None = None) -> IceServerList:
+    return IceServerList(
+        ManualClock(NOW),
+        stun_urls=["stun:stun.example:3478"],
+        turn_servers=[EUROPE, ASIA, ANYWHERE],
+        secret="the secret",
+        region=region,
+        lifetime=timedelta(hours=1),
+    )
+
+
+def urls(ice: IceServerList, region: str | None = None) -> list[list[str]]:
+    return [server.urls for server in ice.offer(ANNA, CALL, region).servers[1:]]
+
+
+def test_a_credential_is_the_hmac_of_a_name_that_says_until_when() -> None:
+    offered = servers().offer(ANNA, CALL)
+    assert offered.expires_at == datetime(2026, 3, 1, 13, 0, 0, tzinfo=UTC)
+    username = f"{int(offered.expires_at.timestamp())}:{ANNA}.{CALL}"
+    password = base64.b64encode(hmac.new(b"the secret", username.encode(), hashlib.sha1).digest()).decode()
+    for server in offered.servers[1:]:
+        assert (server.username, server.credential) == (username, password)
+
+
+def test_stun_servers_come_first_and_carry_no_credential() -> None:
+    first = servers().offer(ANNA, CALL).servers[0]
+    assert (first.urls, first.username, first.credential) == (["stun:stun.example:3478"], None, None)
+
+
+def test_the_servers_of_the_region_and_of_none_are_given() -> None:
+    assert urls(servers("eu")) == [EUROPE.urls, ANYWHERE.urls]
+    assert urls(servers("eu"), "asia") == [ASIA.urls, ANYWHERE.urls]
+
+
+def test_without_a_region_all_are_given() -> None:
+    assert urls(servers()) == [EUROPE.urls, ASIA.urls, ANYWHERE.urls]
+
+
+def test_in_a_region_without_servers_all_are_given_rather_than_none() -> None:
+    ice = IceServerList(ManualClock(NOW), turn_servers=[EUROPE, ASIA], secret="s", region="mars")
+    assert [server.urls for server in ice.servers_for(ANNA, CALL)] == [EUROPE.urls, ASIA.urls]
+
+
+def test_without_turn_nothing_expires() -> None:
+    offered = IceServerList(ManualClock(NOW), stun_urls=["stun:a:1"]).offer(ANNA, CALL)
+    assert (len(offered.servers), offered.expires_at) == (1, None)
+
+
+def test_our_own_server_is_given_only_while_it_runs() -> None:
+    running: list[tuple[TurnServer, str]] = []
+    ice = IceServerList(ManualClock(NOW), own=lambda: running[0] if running else None)
+    assert ice.servers_for(ANNA, CALL) == []
+    running.append((ANYWHERE, "its secret"))
+    offered = ice.offer(ANNA, CALL)
+    assert offered.expires_at is not None
+    expected = turn_credentials("its secret", f"{ANNA}.{CALL}", offered.expires_at)
+    assert (offered.servers[0].username, offered.servers[0].credential) == expected
+
+
+@pytest.mark.parametrize("wrong", [[], ["stun:a:1"], ["https://a"], ["turn:a", "b"]])
+def test_a_url_that_is_not_turns_is_refused(wrong: list[str]) -> None:
+    with pytest.raises(ValueError, match="turn: or turns:"):
+        TurnServer(wrong)
