@@ -3,13 +3,17 @@ PYTHON ?= python3
 UV = $(PYTHON) -m uv
 BIN = .venv/bin
 
-.PHONY: run test setup engines check
+.PHONY: run test setup engines check cluster
 
 run: setup
 	$(BIN)/secureconnect demo
 
 test: setup engines
 	tests/namespace $(BIN)/python -m pytest
+
+# Three nodes, PostgreSQL, Redis and HAProxy, from Debian's packages; prints where they are, ends with Ctrl-C.
+cluster: setup engines
+	$(BIN)/python -m tests.cluster
 
 setup: .venv/.ready
 

@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     allowed_origins: list[str] = Field(
         default_factory=list, description="Origins besides our own that may open sockets and call the API, as JSON."
     )
+    trusted_proxies: list[str] = Field(
+        default_factory=lambda: ["127.0.0.1", "::1"],
+        description="Addresses or networks of gateways whose X-Forwarded-For and X-Forwarded-Proto are believed, as JSON.",
+    )
     tls_certificate: Path | None = Field(None, description="PEM file; with tls_key, serve HTTPS and secure sockets.")
     tls_key: Path | None = Field(None, description="PEM file of the certificate's key.")
     rate_limits: Literal["on", "off"] = Field("on", description="off switches every rate limit off, for load tests.")

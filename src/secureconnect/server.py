@@ -110,7 +110,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 date_header=True,
                 proxy_headers=True,
-                forwarded_allow_ips="127.0.0.1",
+                forwarded_allow_ips=settings.trusted_proxies,
                 # Half of the time for requests and sockets to end, half for what must be written down after them.
                 timeout_graceful_shutdown=max(1, int(settings.shutdown_seconds / 2)),
                 ssl_certfile=settings.tls_certificate,

@@ -6,8 +6,10 @@ is what a scenario looks at. Every refusal that passes through here is checked t
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -208,12 +210,15 @@ class Person:
 class World:
     """Everybody at the server that listens at `url`, and every socket they opened."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, certificate: Path | None = None) -> None:
+        """`certificate`: of a server that signed its own, and is believed nevertheless."""
         self.url = url
+        self._tls = None if certificate is None else ssl.create_default_context(cafile=certificate)
         self.sockets: list[Socket] = []
         self._http = httpx2.AsyncClient(
             base_url=url,
             trust_env=False,
+            verify=self._tls or True,
             timeout=60.0,
             # Shorter than the server's, so that no request meets a connection that is just being closed.
             limits=httpx2.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=2.0),
@@ -281,6 +286,7 @@ class World:
                 additional_headers=headers,
                 origin=origin,  # type: ignore[arg-type]  # any text may claim to be one
                 subprotocols=subprotocols,  # type: ignore[arg-type]
+                ssl=self._tls,
                 compression=None,
                 proxy=None,
                 max_queue=None,

@@ -10,7 +10,7 @@ from types import TracebackType
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
-SECRET = "a secret of the tests, forty characters.."
+SECRET = "a-secret-of-the-tests_forty-characters.."
 
 
 class ServerProcess:
@@ -27,6 +27,10 @@ class ServerProcess:
     @property
     def url(self) -> str:
         return f"http://localhost:{self.port}"
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
 
     @property
     def pid(self) -> int:

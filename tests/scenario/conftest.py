@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster import Cluster, running_cluster
 from tests.fakes.people import World
 from tests.fakes.server import ServerProcess
+
+on_one_and_on_many = pytest.mark.parametrize("place", ["one node", "three nodes"], indirect=True)
+"""What a scenario is marked with that must hold wherever it is played."""
 
 
 @asynccontextmanager
@@ -29,6 +33,16 @@ def faults(server: ServerProcess) -> list[dict[str, object]]:
 
 
 @pytest.fixture(scope="session")
+async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    """Three nodes behind the gateway, for all who play on many."""
+    wide = {"requests_per_subject": 100_000, "requests_per_address": 1_000_000, "connections_per_address": 10_000}
+    folder = tmp_path_factory.mktemp("cluster")
+    async with running_cluster(folder, gateway_limits=wide, RATE_LIMITS="off") as cluster:
+        yield cluster
+    assert [faults(node) for node in cluster.nodes] == [[]] * len(cluster.nodes)
+
+
+@pytest.fixture(scope="session")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     """One for all who need nothing special of it; a module that does brings its own."""
     async with serving(tmp_path_factory.mktemp("data")) as server:
@@ -36,7 +50,18 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
 
 
 @pytest.fixture
-async def world(server: ServerProcess) -> AsyncIterator[World]:
-    world = World(server.url)
+def place(request: pytest.FixtureRequest) -> tuple[str, Path | None]:
+    """Where it is played, and the certificate to believe there: one node, or the gateway of three."""
+    if getattr(request, "param", "one node") == "three nodes":
+        cluster: Cluster = request.getfixturevalue("cluster")
+        return cluster.url, cluster.gateway.certificate
+    server: ServerProcess = request.getfixturevalue("server")
+    return server.url, None
+
+
+@pytest.fixture
+async def world(place: tuple[str, Path | None]) -> AsyncIterator[World]:
+    """People there."""
+    world = World(*place)
     yield world
     await world.close()

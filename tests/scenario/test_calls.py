@@ -7,8 +7,9 @@ from uuid import uuid4
 import pytest
 
 from tests.fakes.people import Person, Refused, World, person_in
+from tests.scenario.conftest import on_one_and_on_many
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, on_one_and_on_many]
 
 SHORTEST_RING = 5
 

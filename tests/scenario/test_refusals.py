@@ -7,8 +7,9 @@ from uuid import uuid4
 import pytest
 
 from tests.fakes.people import Json, Person, Refused, World, mint
+from tests.scenario.conftest import on_one_and_on_many
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, on_one_and_on_many]
 
 SIGNALING = "/v1/calls/ws/signaling"
 EVENTS = "/v1/ws/events"

@@ -7,6 +7,7 @@ import pytest
 from tests.fakes.people import Json, Socket, World, person_in
 from tests.fakes.rawsocket import RawSocket
 from tests.fakes.server import ServerProcess
+from tests.scenario.conftest import on_one_and_on_many
 
 pytestmark = pytest.mark.anyio
 
@@ -15,6 +16,7 @@ def relayed(socket: Socket) -> list[str]:
     return [frame["emoji"] for frame in socket.heard("reaction")]
 
 
+@on_one_and_on_many
 async def test_whoever_resumes_misses_nothing_and_nobody_else_sees_a_leave_or_join(world: World) -> None:
     call, (_, ben), (at_ada, at_ben) = await world.call_of("Ada", "Ben")
     await at_ada.say("reaction", emoji="before")
@@ -48,6 +50,7 @@ async def test_whoever_resumes_misses_nothing_and_nobody_else_sees_a_leave_or_jo
     assert relayed(again) == ["1", "2", "3", "after"], "from wherever one says one was"
 
 
+@on_one_and_on_many
 async def test_a_session_that_resumes_while_its_old_socket_seems_open_takes_over(world: World) -> None:
     """After a change of networks the client knows first."""
     call, (_, ben), (at_ada, at_ben) = await world.call_of("Ada", "Ben")
@@ -59,6 +62,7 @@ async def test_a_session_that_resumes_while_its_old_socket_seems_open_takes_over
     assert not at_ada.heard("leave")
 
 
+@on_one_and_on_many
 async def test_too_far_behind_gets_a_fresh_snapshot_of_the_same_session(world: World) -> None:
     call, (_, ben), (at_ada, at_ben) = await world.call_of("Ada", "Ben")
     at_ben.abort()
@@ -70,6 +74,7 @@ async def test_too_far_behind_gets_a_fresh_snapshot_of_the_same_session(world: W
     assert back.welcome["media"][at_ada.welcome["session_id"]]["hand_raised"] is True
 
 
+@on_one_and_on_many
 async def test_an_old_snapshot_and_the_events_since_make_the_new_snapshot(world: World) -> None:
     call, (ada, ben, cleo), (at_ada, at_ben, at_cleo) = await world.call_of("Ada", "Ben", "Cleo")
     await at_ada.tell("mute_video", muted=True)

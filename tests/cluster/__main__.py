@@ -1,0 +1,57 @@
+"""`make cluster`: start it, say where everything is, and end all of it on Ctrl-C."""
+
+import asyncio
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.cluster import Cluster, running_cluster
+from tests.fakes.haproxy import free_port
+from tests.fakes.server import SECRET
+
+GATEWAY_PORT = 8443
+console = Console()
+
+
+async def main() -> int:
+    """Run until told to stop."""
+    stop = asyncio.Event()
+    for one in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(one, stop.set)
+    with tempfile.TemporaryDirectory(prefix="secureconnect-cluster-") as folder:
+        limits = {"connections_per_address": 50_000, "requests_per_address": 1_000_000, "requests_per_subject": 100_000}
+        async with running_cluster(
+            Path(folder), gateway_port=free_port(GATEWAY_PORT), gateway_limits=limits, TURN="auto"
+        ) as cluster:
+            _say(cluster)
+            await stop.wait()
+            console.print("ending …")
+    return 0
+
+
+def _say(cluster: Cluster) -> None:
+    nodes = " ".join(one.url for one in cluster.nodes)
+    console.print(
+        f"""[bold]SecureConnect, {len(cluster.nodes)} nodes behind HAProxy[/]
+  gateway     {cluster.url}   (its certificate signed itself: {cluster.gateway.certificate})
+  nodes       {nodes}
+  PostgreSQL  {cluster.database_url}
+  Redis       {cluster.redis.url}
+  admin       {cluster.gateway.admin}   (show stat · set server video/video1 state drain · … ready)
+
+Ask it:
+  export SECURECONNECT_JWT_SECRET={SECRET} SSL_CERT_FILE={cluster.gateway.certificate}
+  export SECURECONNECT_DATABASE_URL={cluster.database_url} SECURECONNECT_BUS_URL={cluster.redis.url}
+  .venv/bin/secureconnect bench calls --url {cluster.url}
+  .venv/bin/secureconnect doctor --port {cluster.nodes[0].port}
+
+Ctrl-C ends all of it.""",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+sys.exit(asyncio.run(main()))

@@ -1,0 +1,119 @@
+"""A real HAProxy with the configuration that we ship, on a free loopback port. Debian's package; nothing is left behind."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from tests.fakes.certificates import self_signed
+from tests.fakes.server import SECRET
+
+CONFIGURATION = Path(__file__).parents[2] / "deploy/haproxy.cfg"
+SERVERS_A_BACKEND = 3
+START_SECONDS = 10.0
+
+
+class Gateway:
+    """HAProxy in front of nodes, each named by its port; with fewer than the file has places for, the first stands for the rest."""
+
+    def __init__(self, nodes: Sequence[int], *, port: int | None = None, **limits: int) -> None:
+        """`limits`: GATEWAY_… settings in small letters, such as `connections_per_address`."""
+        if shutil.which("haproxy") is None:
+            raise RuntimeError("haproxy is not installed: run tests/engines")
+        self._folder = Path(tempfile.mkdtemp(prefix="secureconnect-haproxy-"))
+        self.certificate, key = self_signed(self._folder)
+        bundle = self._folder / "bundle.pem"
+        bundle.write_bytes(self.certificate.read_bytes() + key.read_bytes())
+        self.port = port or free_port()
+        self.admin = self._folder / "admin.sock"
+        places = [*nodes, *[nodes[0]] * SERVERS_A_BACKEND][:SERVERS_A_BACKEND]
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "GATEWAY_BIND": f"127.0.0.1:{self.port}",
+            "GATEWAY_CERTIFICATE": str(bundle),
+            "GATEWAY_ADMIN": str(self.admin),
+            "GATEWAY_JWT_SECRET": SECRET,
+            **{f"GATEWAY_{name.upper()}": str(value) for name, value in limits.items()},
+            **{
+                f"GATEWAY_{backend}_{number}": f"127.0.0.1:{node}"
+                for backend in ("AUTH", "CHAT", "VIDEO")
+                for number, node in enumerate(places, 1)
+            },
+        }
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """Start, and return once every backend has a node that is ready. Raises RuntimeError when that takes too long."""
+        words = self._folder / "words"
+        with words.open("wb") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                *("haproxy", "-W", "-db", "-f", str(CONFIGURATION)), env=self._environment, stdout=output, stderr=output
+            )
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self._until_up()
+        except TimeoutError:
+            said = words.read_text()[-2000:]
+            await self.stop()
+            raise RuntimeError(f"the gateway does not start, or finds no node that is ready:\n{said}") from None
+
+    async def _until_up(self) -> None:
+        while True:
+            try:
+                states = [line.split(",") for line in (await self.tell("show stat")).splitlines()]
+            except OSError:
+                states = []
+            backends = {row[0]: row[17] for row in states if len(row) > 17 and row[1] == "BACKEND" and not row[0].startswith("by_")}
+            if backends and all(one == "UP" for one in backends.values()):
+                return
+            await asyncio.sleep(0.02)  # it can only be asked
+
+    async def tell(self, words: str) -> str:
+        """Say a word to its admin socket; what it answers. Raises OSError when it does not listen."""
+        reader, writer = await asyncio.open_unix_connection(str(self.admin))
+        writer.write(f"{words}\n".encode())
+        answer = (await reader.read()).decode()
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
+    def reload(self) -> None:
+        """A new worker takes the port; the old one keeps the sockets it has."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGUSR2)
+
+    async def stop(self) -> None:
+        """End it, sockets and all."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+            await self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def __aenter__(self) -> "Gateway":
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+
+def free_port(wanted: int = 0) -> int:
+    """`wanted` if it is free, or another that is."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            return free_port()
+        return int(probe.getsockname()[1])
