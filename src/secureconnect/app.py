@@ -5,7 +5,6 @@ Nothing here decides anything about calls, people or sockets; it hands each part
 
 import asyncio
 import os
-import secrets
 import time
 from collections.abc import Awaitable
 from datetime import timedelta
@@ -36,6 +35,7 @@ from secureconnect.ids import ConversationId, IdFactory, NodeId, UserId
 from secureconnect.media.ice import IceServerList
 from secureconnect.media_servers import own_turn
 from secureconnect.ops.health import Health
+from secureconnect.ops.logging import request_id
 from secureconnect.ops.metrics import Metrics
 from secureconnect.ops.ratelimit import RateLimiter
 from secureconnect.push.outbox import Outbox
@@ -252,9 +252,8 @@ async def prepare_schema(database: Database) -> None:
 
 def _problem_bytes(error: ServiceError, metrics: Metrics) -> tuple[dict[str, str], bytes]:
     metrics.refusals.labels(error.code).inc()
-    request_id = secrets.token_hex(8)
-    log.info("socket refused", code=error.code, request=request_id)
-    return {"content-type": PROBLEM_JSON, **headers_of(error)}, json.encode(problem_of(error, request_id))
+    log.info("socket refused", code=error.code)
+    return {"content-type": PROBLEM_JSON, **headers_of(error)}, json.encode(problem_of(error, request_id()))
 
 
 async def _within(seconds: float, *deeds: Awaitable[None]) -> None:

@@ -23,6 +23,8 @@ class ServerProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self.lines: list[dict[str, object]] = []
+        self.said: list[str] = []
+        """Everything it wrote, word for word."""
 
     @property
     def url(self) -> str:
@@ -75,7 +77,7 @@ class ServerProcess:
         """Its log is read to the end: a pipe that nobody reads stops the one who writes."""
         assert self._process is not None
         assert self._process.stderr is not None
-        words = []
+        words = self.said
         async for line in self._process.stderr:
             words.append(line.decode())
             try:

@@ -59,7 +59,9 @@ def create_api(services: Services, *, served: Sequence[str], version: str, allow
     """The application that uvicorn serves: the routes of those of ROUTES that are `served`."""
 
     async def principal(request: Request[Any, Any, Any]) -> Principal:
-        return await services.accounts.authenticate(_bearer(request))
+        found = await services.accounts.authenticate(_bearer(request))
+        request.scope["state"]["user_id"] = found.user_id
+        return found
 
     dependencies = {name: _always(getattr(services, name)) for name in services.__struct_fields__}
     dependencies["principal"] = Provide(principal)

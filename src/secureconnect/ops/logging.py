@@ -4,9 +4,24 @@ Nothing secret can be in one: tokens, SDP, message texts and query strings are n
 """
 
 import logging
+import re
+import secrets
 import sys
 
 import structlog
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
+"""What is taken over from a gateway. Anything else could be made to look like something else in a log."""
+
+
+def request_id_from(header: str) -> str:
+    """The name of a request: the `X-Request-ID` that a gateway gave it when that is well-formed, else one of our own."""
+    return header if REQUEST_ID.fullmatch(header) else secrets.token_hex(8)
+
+
+def request_id() -> str:
+    """The name of the request or handshake that is being answered; "-" outside of one."""
+    return str(structlog.contextvars.get_contextvars().get("request", "-"))
 
 
 def set_up_logging(level: str, style: str) -> None:

@@ -172,11 +172,17 @@ class CallSockets:
 class CallSocket:
     """One signaling socket: the attachment that `signaling.socket` drives."""
 
-    __slots__ = ("_opening", "_sockets")
+    __slots__ = ("_opening", "_sockets", "kind")
 
     def __init__(self, sockets: CallSockets, opening: Opening) -> None:
+        self.kind = "signaling"
         self._sockets = sockets
         self._opening = opening
+
+    @property
+    def context(self) -> dict[str, str]:
+        seat = self._opening.seat
+        return {"user": short(seat.user_id), "call": short(seat.call_id), "session": short(seat.session.session_id)}
 
     def opened(self, channel: Channel) -> None:
         opening = self._opening

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from secureconnect.bus import Backlog, Bus, Entry, user_topic
 from secureconnect.calls.call import Call
 from secureconnect.clock import Clock
-from secureconnect.ids import UserId
+from secureconnect.ids import UserId, short
 from secureconnect.signaling.hub import Channel, Hub
 from secureconnect.signaling.protocol import CallIncoming, EventsWelcome, encode, view_of, with_cursor
 from secureconnect.signaling.upgrade import Attachment, position_of, uuid_of
@@ -83,9 +83,10 @@ class InboxSockets:
 class Inbox:
     """One events socket: the attachment that `signaling.socket` drives."""
 
-    __slots__ = ("_channel", "_device", "_head", "_sockets", "_waiting", "after", "backlog", "ringing", "room", "user_id")
+    __slots__ = ("_channel", "_device", "_head", "_sockets", "_waiting", "after", "backlog", "kind", "ringing", "room", "user_id")
 
     def __init__(self, sockets: InboxSockets, room: InboxRoom, user_id: UserId, device: str) -> None:
+        self.kind = "events"
         self._sockets = sockets
         self._device = device
         self._channel: Channel | None = None
@@ -96,6 +97,10 @@ class Inbox:
         self.after: int | None = None
         self.backlog: Backlog | None = None
         self.ringing: list[Call] = []
+
+    @property
+    def context(self) -> dict[str, str]:
+        return {"user": short(self.user_id)}
 
     def hears(self, entry: Entry) -> bool:
         """A device is not told of its own deed."""

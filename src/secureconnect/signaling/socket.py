@@ -10,7 +10,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import structlog
 from picows import WSAutoPingStrategy, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
@@ -21,6 +21,7 @@ from picows.picows import (  # type: ignore[attr-defined]  # the compiled module
 )
 
 from secureconnect.errors import AtCapacity, BadRequest, Draining, Internal, ServiceError, Unavailable
+from secureconnect.ops.logging import request_id, request_id_from
 from secureconnect.signaling.framing import text_frames
 from secureconnect.signaling.protocol import MAX_FRAME_BYTES, SUBPROTOCOL, Reconnect, encode
 from secureconnect.signaling.session import is_too_slow
@@ -43,6 +44,8 @@ CLOSE_UNSUPPORTED = 1003
 CLOSE_TOO_BIG = 1009
 CLOSE_TRY_AGAIN = 1013
 CLOSE_SILENT = 4001
+LOST = 1006
+"""What stands in the log for a socket that ended without a close frame (RFC 6455, section 7.1.5). Never sent."""
 
 # Looking a member of an enumeration up costs more than comparing with it, and this happens for every frame.
 _TEXT, _CLOSE, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.CLOSE, WSMsgType.BINARY, WSMsgType.CONTINUATION
@@ -133,6 +136,8 @@ class Connection(WSListener):
     def __init__(self, sockets: Sockets, attachment: Attachment) -> None:
         self._sockets = sockets
         self.attachment = attachment
+        self.request = request_id()
+        self.farewell = (LOST, "connection lost")
         self._transport: WSTransport | None = None
         self._queue: deque[bytes] | None = None
         self._behind: list[bytes] | None = None
@@ -147,6 +152,7 @@ class Connection(WSListener):
         self._transport = transport
         transport.underlying_transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
         self._sockets.open.add(self)
+        log.info("socket opened", kind=self.attachment.kind, **self.attachment.context)
         self.attachment.opened(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -162,6 +168,7 @@ class Connection(WSListener):
 
     def _on_other_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type == _CLOSE:
+            self.farewell = (int(cast("int", frame.get_close_code())), "closed by the client")
             self._fall_silent()
             transport.send_close(frame.get_close_code())
             transport.disconnect()
@@ -173,6 +180,9 @@ class Connection(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._fall_silent()
         self._sockets.open.discard(self)
+        code, reason = self.farewell
+        context = self.attachment.context
+        log.info("socket closed", kind=self.attachment.kind, code=code, reason=reason, request=self.request, **context)
 
     def _fall_silent(self) -> None:
         """Nothing is written any more: a transport that is closed does not take it."""
@@ -223,6 +233,7 @@ class Connection(WSListener):
     def close(self, code: int, reason: str) -> None:
         if self._closing or self._transport is None:
             return
+        self.farewell = (code, reason)
         self.flush()
         transport, waiting = self._transport, self._queue
         self._fall_silent()
@@ -271,6 +282,7 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # compiled class
         self._task: asyncio.Task[None] | None = None
         self._attachment: Attachment | None = None
         self._handshake: Handshake | None = None
+        self._request = ""
         self._lost = False
 
     def connection_made(self, transport: Any) -> None:
@@ -291,7 +303,7 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # compiled class
         self._server_state.connections.discard(self)
         attachment, self._attachment = self._attachment, None
         if attachment is not None:
-            self._keep(asyncio.ensure_future(attachment.closed()))
+            self._keep(asyncio.ensure_future(self._close(attachment)))
 
     def shutdown(self) -> None:
         """uvicorn is going: every client is told to come back."""
@@ -307,9 +319,11 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # compiled class
 
     async def _decide(self) -> None:
         self._sockets.handshakes += 1
+        self._name("")
         try:
-            self._sockets.check_room()
             self._handshake = _parse(self._head)
+            self._name(self._handshake.headers.get("x-request-id", ""))
+            self._sockets.check_room()
             async with asyncio.timeout(HANDSHAKE_SECONDS):
                 attachment = await self._sockets.gate.admit(self._handshake)
         except ServiceError as refusal:
@@ -323,6 +337,15 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # compiled class
             await self._open(attachment)
         finally:
             self._sockets.handshakes -= 1
+
+    async def _close(self, attachment: Attachment) -> None:
+        with structlog.contextvars.bound_contextvars(request=self._request):
+            await attachment.closed()
+
+    def _name(self, header: str) -> None:
+        """Everything that is logged on behalf of this handshake has this name."""
+        self._request = request_id_from(header)
+        structlog.contextvars.bind_contextvars(request=self._request)
 
     async def _open(self, attachment: Attachment) -> None:
         if self._lost:
@@ -341,7 +364,7 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # compiled class
         assert self._attachment is not None
         assert self._handshake is not None
         offered = self._handshake.subprotocols
-        headers = {"Sec-WebSocket-Protocol": SUBPROTOCOL} if SUBPROTOCOL in offered else None
+        headers = {"X-Request-ID": self._request} | ({"Sec-WebSocket-Protocol": SUBPROTOCOL} if SUBPROTOCOL in offered else {})
         response = WSUpgradeResponse.create_101_response(headers)
         return WSUpgradeResponseWithListener(response, Connection(self._sockets, self._attachment))
 
@@ -351,7 +374,7 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # compiled class
         headers, body = self._sockets.problem_of(error)
         lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
-        lines += [f"content-length: {len(body)}", "connection: close", "", ""]
+        lines += [f"x-request-id: {self._request}", f"content-length: {len(body)}", "connection: close", "", ""]
         self._raw.write("\r\n".join(lines).encode("latin-1") + body)
         self._raw.close()
 

@@ -21,6 +21,14 @@ TOKEN_NAMES = frozenset({"token", "access_token", "jwt", "authorization", "beare
 class Attachment(Protocol):
     """What a socket carries once it is open."""
 
+    kind: str
+    """What it is counted as: `signaling` or `events`."""
+
+    @property
+    def context(self) -> dict[str, str]:
+        """Whose it is, for the log: short ids by name."""
+        ...
+
     def opened(self, channel: Channel) -> None:
         """The client may be written to."""
         ...

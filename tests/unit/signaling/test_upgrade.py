@@ -17,6 +17,9 @@ HERE = "calls.example:9090"
 class Nothing:
     """An attachment that does nothing."""
 
+    kind = "nothing"
+    context: dict[str, str] = {}  # noqa: RUF012  (nobody writes to it)
+
     def __init__(self, query: dict[str, str]) -> None:
         self.query = query
 
