@@ -40,6 +40,9 @@ class Transport:
 
 
 class Silent:
+    kind = "silent"
+    context: dict[str, str] = {}  # noqa: RUF012  (nobody writes to it)
+
     def opened(self, channel: object) -> None:
         """Says nothing of its own accord."""
 
