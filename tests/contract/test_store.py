@@ -34,6 +34,7 @@ from secureconnect.errors import ServiceError, Unavailable
 from secureconnect.ids import ConversationId, IdFactory, NodeId, UserId
 from secureconnect.store import Database, open_database
 from secureconnect.store import calls as call_store
+from secureconnect.store import chat as chat_store
 from secureconnect.store.idempotency import Idempotency
 from secureconnect.store.schema import current_revision, migrate, wanted_revision
 from secureconnect.store.tables import conversations, metadata, nodes, users
@@ -322,6 +323,48 @@ class TestServicesUnderRaces:
         assert len(set(outcomes)) == 1
         count = select(func.count()).select_from(users)
         assert await cluster[0].database.read(lambda connection: _scalar(connection, count)) == 1
+
+    async def test_whoever_is_being_taken_out_is_not_let_in(self, postgresql: Database) -> None:
+        """On a snapshot one would see a member who is none any more, were members not held: then all of it is run again."""
+        node = Node(postgresql, ManualClock())
+        ada, grace = await node.register("ada"), await node.register("grace")
+        conversation_id = (await node.chat.create(ada, [grace])).conversation_id
+        seen: list[set[UserId]] = []
+
+        async def let_in(connection: AsyncConnection) -> None:
+            seen.append({member.user_id for member in await chat_store.members_of(connection, conversation_id)})
+            if len(seen) == 1:
+                await node.chat.remove(ada, conversation_id, grace)
+            await chat_store.hold_members(connection, conversation_id)
+
+        await postgresql.transact(let_in, isolation="snapshot")
+        assert seen == [{ada, grace}, {ada}]
+
+    async def test_whoever_is_taken_out_while_members_are_held_waits(self, postgresql: Database) -> None:
+        node = Node(postgresql, ManualClock())
+        ada, grace = await node.register("ada"), await node.register("grace")
+        conversation_id = (await node.chat.create(ada, [grace])).conversation_id
+        done: list[str] = []
+
+        async def take_out() -> None:
+            await node.chat.remove(ada, conversation_id, grace)
+            done.append("taken out")
+
+        async with anyio.create_task_group() as group:
+
+            async def hold(connection: AsyncConnection) -> None:
+                await chat_store.hold_members(connection, conversation_id)
+                group.start_soon(take_out)
+                waiting = select(func.count()).select_from(text("pg_locks")).where(text("NOT granted"))
+                while True:
+                    if await _scalar(connection, waiting):
+                        break
+                    await anyio.sleep(0.01)  # it can only be asked
+                done.append("held")
+
+            with anyio.fail_after(10):
+                await postgresql.transact(hold, isolation="snapshot")
+        assert done == ["held", "taken out"]
 
     async def test_a_conversation_written_to_by_many_keeps_every_message_in_one_order(self, cluster: list[Node]) -> None:
         node = cluster[0]

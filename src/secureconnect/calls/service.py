@@ -250,6 +250,9 @@ class CallService:
             names = await _names(connection, before.conversation_id)
             if user_id is not None and user_id not in names:
                 raise NotFound
+            if callable(command):
+                # Who comes in is a member when this is written: whoever takes them out waits, and then takes them out here.
+                await chat_store.hold_members(connection, before.conversation_id)
             ready = await command(connection, names) if callable(command) else command
             now, has_pushes = self._clock.now(), False
             outcome = machine.decide(before, ready, now)
@@ -263,7 +266,8 @@ class CallService:
 
         async with self._turn(call_id):
             for _ in range(SAVE_ATTEMPTS):
-                decision = await self._database.transact(work)
+                # The call has a version, and what else decides is held: nothing here needs more.
+                decision = await self._database.transact(work, isolation="snapshot")
                 if decision is not None:
                     self._publish(decision)
                     return decision.outcome.call

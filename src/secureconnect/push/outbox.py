@@ -70,7 +70,7 @@ class Outbox:
         """Nobody shares an SQLite file: what an earlier run was sending there is due at once."""
         if not self._database.is_shared:
             now = self._clock.now()
-            await self._database.transact(lambda connection: store.release(connection, now), serializable=False)
+            await self._database.transact(lambda connection: store.release(connection, now), isolation="committed")
 
     async def run(self) -> None:
         """Until cancelled: claim and send. A database that is away is waited for."""
@@ -82,7 +82,7 @@ class Outbox:
     async def stop(self) -> None:
         """Once nothing runs any more, give back what was under way, so that nobody waits for the leases to run out."""
         now = self._clock.now()
-        await self._database.transact(lambda connection: store.release(connection, now, self._node_id), serializable=False)
+        await self._database.transact(lambda connection: store.release(connection, now, self._node_id), isolation="committed")
 
     async def close(self) -> None:
         """Let go of the connections to providers."""
@@ -94,7 +94,7 @@ class Outbox:
             await self._clock.sleep(TIDYING_SECONDS)
             now = self._clock.now()
             try:
-                await self._database.transact(partial(store.forget_old_pushes, now=now), serializable=False)
+                await self._database.transact(partial(store.forget_old_pushes, now=now), isolation="committed")
             except ServiceError as failure:
                 log.warning("pushes wait", reason=failure.detail)
 
@@ -137,7 +137,7 @@ class _Desk:
         )
         self._on_outcome(push.provider, word)
         try:
-            await self.database.transact(work, serializable=False)
+            await self.database.transact(work, isolation="committed")
         except ServiceError as failure:
             log.warning("push not written down", call=short(push.call_id), device=short(push.device_id), reason=failure.detail)
 
@@ -194,7 +194,7 @@ class _Lane:
             lambda connection: store.claim(
                 connection, self._provider, self._desk.node_id, now, until=now + self._lease, limit=room
             ),
-            serializable=False,
+            isolation="committed",
         )
         for push in claim.pushes:
             task = asyncio.ensure_future(self._send(push))

@@ -20,7 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from secureconnect.errors import Unavailable
 
 T = TypeVar("T")
-Kind = Literal["serializable", "committed", "read"]
+Isolation = Literal["serializable", "snapshot", "committed"]
+Kind = Isolation | Literal["read"]
 log = structlog.get_logger(__name__)
 
 RETRYABLE = frozenset({"40001", "40P01", "23505"})
@@ -29,6 +30,7 @@ unique_violation: our transactions look before they insert, so the second run fi
 TEMPORARY = ("08", "53", "57", "58")
 """Classes of SQLSTATEs that time may heal: connection exception, insufficient resources, operator intervention (a server that
 starts or stops), system error."""
+WEAKER: dict[Kind, Literal["READ COMMITTED", "REPEATABLE READ"]] = {"committed": "READ COMMITTED", "snapshot": "REPEATABLE READ"}
 ATTEMPTS = 8
 FIRST_BACKOFF = 0.005
 """Seconds before the second attempt, doubled each time and spread by half: short for a user, long for the winner."""
@@ -50,15 +52,17 @@ class Database:
         """Whether other nodes may use this database too."""
         return self.dialect != "sqlite"
 
-    async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]], *, serializable: bool = True) -> T:
-        """Run `work` in one serializable transaction, again from its start when the database says it lost a race.
+    async def transact(self, work: Callable[[AsyncConnection], Awaitable[T]], *, isolation: Isolation = "serializable") -> T:
+        """Run `work` in one transaction, again from its start when the database says it lost a race.
 
-        Not `serializable` (READ COMMITTED): for work that takes rows under locks of its own, such as claims of a queue. What it
-        reads on the way must not cost others their transaction.
+        `snapshot` (REPEATABLE READ) is for work on one thing that has a version, and that holds under locks what else it decides
+        by: PostgreSQL counts conflicts of serializable transactions by pages, and neighbours in an index cost each other theirs.
+        `committed` (READ COMMITTED) is for work that takes rows under locks of its own, such as claims of a queue. Where there is
+        no such level (SQLite, CockroachDB), all are serializable.
 
         Whatever `work` raises rolls back. Raises Unavailable when the database cannot be reached or keeps refusing.
         """
-        return await self._run(work, "serializable" if serializable else "committed")
+        return await self._run(work, isolation)
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run `work`, which only reads, beside whoever is writing. Raises Unavailable as `transact` does."""
@@ -106,8 +110,8 @@ class Database:
                 yield await connection.execution_options(secureconnect_read_only=True)
             return
         async with self._turn(), self._engine.connect() as connection:
-            if kind == "committed" and self.is_shared:
-                await connection.execution_options(isolation_level="READ COMMITTED")
+            if kind in WEAKER and self.dialect == "postgresql":
+                await connection.execution_options(isolation_level=WEAKER[kind])
             async with connection.begin():
                 yield connection
 

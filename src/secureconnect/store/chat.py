@@ -142,6 +142,13 @@ async def members_of(connection: AsyncConnection, conversation_id: ConversationI
     return (await members_by_conversation(connection, [conversation_id])).get(conversation_id, [])
 
 
+async def hold_members(connection: AsyncConnection, conversation_id: ConversationId) -> None:
+    """Let nobody be taken out of the conversation until this transaction ends; where somebody just was, it is run again."""
+    table = conversation_members
+    query = select(table.c.user_id).where(table.c.conversation_id == conversation_id).order_by(table.c.user_id)
+    await connection.execute(query.with_for_update(read=True, key_share=True))
+
+
 async def members_by_conversation(
     connection: AsyncConnection, conversation_ids: Collection[ConversationId]
 ) -> dict[ConversationId, list[Member]]:
