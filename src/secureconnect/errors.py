@@ -242,6 +242,12 @@ class Unavailable(ServiceError):
     retry_after = 2
 
 
+class OutcomeUnknown(Unavailable):
+    """The database went away while it was told to keep the change: it may have been made, or not. Ask again with the same key."""
+
+    code = "outcome_unknown"
+
+
 class AtCapacity(Unavailable):
     """This node holds as many sockets as it may: try another, or later."""
 

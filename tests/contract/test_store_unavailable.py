@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from secureconnect.errors import Unavailable
+from secureconnect.errors import OutcomeUnknown, Unavailable
 from secureconnect.store import Database, open_database
 from tests.fakes.postgres import running_postgres
 
@@ -86,4 +86,22 @@ async def test_a_wrong_statement_is_our_own_fault(postgres: str) -> None:
 
     with pytest.raises(DBAPIError):
         await database.read(work)
+    await database.close()
+
+
+async def test_a_server_that_goes_away_at_the_commit_leaves_it_open_whether_it_was_done(postgres: str) -> None:
+    database = open_database(postgres)
+
+    async def work(connection: AsyncConnection) -> None:
+        own = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+        admin = open_database(postgres)
+        await run_sql(admin, f"SELECT pg_terminate_backend({own})")
+        await admin.close()
+
+    with pytest.raises(OutcomeUnknown):
+        await database.transact(work)
+    # What only reads has changed nothing, whatever happens.
+    with pytest.raises(Unavailable) as refused:
+        await database.read(lambda connection: connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())")))
+    assert not isinstance(refused.value, OutcomeUnknown)
     await database.close()

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from secureconnect.errors import Unavailable
+from secureconnect.errors import OutcomeUnknown, Unavailable
 
 T = TypeVar("T")
 Isolation = Literal["serializable", "snapshot", "committed"]
@@ -60,7 +60,8 @@ class Database:
         `committed` (READ COMMITTED) is for work that takes rows under locks of its own, such as claims of a queue. Where there is
         no such level (SQLite, CockroachDB), all are serializable.
 
-        Whatever `work` raises rolls back. Raises Unavailable when the database cannot be reached or keeps refusing.
+        Whatever `work` raises rolls back. Raises Unavailable when the database cannot be reached or keeps refusing, and
+        OutcomeUnknown when it went away while it was told to commit.
         """
         return await self._run(work, isolation)
 
@@ -71,15 +72,21 @@ class Database:
     async def _run(self, work: Callable[[AsyncConnection], Awaitable[T]], kind: Kind) -> T:
         delay = FIRST_BACKOFF
         for _ in range(ATTEMPTS):
+            is_worked = False
             try:
                 async with self._begun(kind) as connection:
-                    return await work(connection)
+                    result = await work(connection)
+                    is_worked = True
             except Exception as failure:
                 if _is_temporary(failure):
                     log.warning("database unavailable", error=type(failure).__name__, detail=str(failure).partition("\n")[0][:200])
+                    if is_worked and kind != "read":
+                        raise OutcomeUnknown("The database went away at the last moment; look whether it was done.") from failure
                     raise Unavailable("The database does not answer; nothing was changed.") from failure
                 if not _lost_a_race(failure):
                     raise
+            else:
+                return result
             await asyncio.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311  (jitter, not a secret)
             delay *= 2
         raise Unavailable("The database keeps refusing this change; nothing was changed.")
