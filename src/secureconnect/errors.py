@@ -30,6 +30,7 @@ ServiceError                    code, HTTP status, title; the docstring's first 
 ├── RateLimited                 429 rate_limited
 ├── Internal                    500 internal
 └── Unavailable                 503 unavailable
+    ├── OutcomeUnknown          503 outcome_unknown
     ├── AtCapacity              503 at_capacity
     └── Draining                503 draining
 """
