@@ -49,10 +49,11 @@ class Decline(msgspec.Struct, frozen=True):
 
 
 class Leave(msgspec.Struct, frozen=True):
-    """`session_id`: only that device leaves, the person stays with the others."""
+    """`session_id`: only that device leaves, the person stays with the others. `grace`: of one that has not opened a socket yet."""
 
     user_id: UserId
     session_id: SessionId | None = None
+    grace: timedelta = timedelta(seconds=30)
 
 
 class End(msgspec.Struct, frozen=True):

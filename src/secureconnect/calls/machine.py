@@ -4,7 +4,7 @@
 reads a clock or knows of databases and sockets. The rules are the table in docs/calls.md, a handler a row; `settle` follows each.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -46,7 +46,7 @@ from secureconnect.errors import (
     NotJoined,
     TooManyParticipants,
 )
-from secureconnect.ids import DeviceId, SessionId
+from secureconnect.ids import DeviceId
 
 
 def initiate(command: Initiate, now: datetime) -> Outcome:
@@ -212,13 +212,15 @@ def _join(draft: _Draft, command: Join) -> None:
 
 def _join_with_another_device(draft: _Draft, me: Participant, command: Join) -> None:
     device_id = command.device_id
-    if device_id in me.devices:
+    if command.mode == "move" and me.devices != (device_id,):
+        # A device that is in beside others stays as it is; they go.
+        me = draft.drop_sessions(me, LeaveReason.MOVED, keep=lambda one: one.connected and one.device_id == device_id)
+        deadline = None if me.connected else draft.now + command.grace
+        draft.put(replace(me, state=State.JOINED, devices=(device_id,), grace_deadline=deadline))
+    elif device_id in me.devices:
         return
-    if command.mode == "add":
+    elif command.mode == "add":
         draft.put(replace(me, devices=(*me.devices, device_id)))
-    elif command.mode == "move":
-        me = draft.drop_sessions(me, LeaveReason.MOVED)
-        draft.put(replace(me, state=State.JOINED, devices=(device_id,), grace_deadline=draft.now + command.grace))
     else:
         raise AnsweredElsewhere
 
@@ -244,25 +246,39 @@ def _leave(draft: _Draft, command: Leave) -> None:
     if me.state is State.RINGING:
         # Whoever leaves a ringing call does not want it.
         _decline(draft, Decline(command.user_id))
+    elif me.is_in and command.session_id is None:
+        draft.leave(me, LeaveReason.LEFT)
     elif me.is_in:
-        if command.session_id is None or [session.session_id for session in me.sessions] == [command.session_id]:
-            draft.leave(me, LeaveReason.LEFT)
-        else:
-            _leave_with_one_device(draft, me, command.session_id)
+        _leave_with_one_device(draft, me, command)
 
 
-def _leave_with_one_device(draft: _Draft, me: Participant, session_id: SessionId) -> None:
-    leaving = next((session for session in me.sessions if session.session_id == session_id), None)
+def _leave_with_one_device(draft: _Draft, me: Participant, command: Leave) -> None:
+    leaving = next((session for session in me.sessions if session.session_id == command.session_id), None)
     if leaving is None:
         return  # it moved to another device, or was given up: its last word does not count
-    me = draft.drop_sessions(me, LeaveReason.LEFT, keep=lambda session: session.session_id != session_id)
-    devices = tuple(device for device in me.devices if device is None or device != leaving.device_id)
-    me = replace(me, devices=devices or (None,))
+    devices = _devices_without(me, [leaving])
+    if not devices:
+        draft.leave(me, LeaveReason.LEFT)
+        return
+    me = replace(draft.drop_sessions(me, LeaveReason.LEFT, keep=lambda session: session is not leaving), devices=devices)
     if not me.connected:
-        # Those that stay have all lost their sockets: the last of them to be given up takes the person along.
-        deadline = max(session.expires_at for session in me.sessions if session.expires_at)
-        me = replace(me, state=State.RECONNECTING, grace_deadline=deadline)
+        # Those that stay have lost their sockets, or not opened one yet: the last to be given up takes the person along.
+        deadlines = [session.expires_at for session in me.sessions if session.expires_at]
+        if not _admitted_by(me, me.sessions).issuperset(devices):
+            deadlines.append(draft.now + command.grace)
+        me = replace(me, state=State.RECONNECTING, grace_deadline=max(deadlines))
     draft.put(me)
+
+
+def _devices_without(me: Participant, gone: Sequence[Session]) -> tuple[DeviceId | None, ...]:
+    """The devices that are in when these sessions are not: each takes along the device by which it was admitted."""
+    ended = _admitted_by(me, gone) - _admitted_by(me, [session for session in me.sessions if session not in gone])
+    return tuple(device for device in me.devices if device not in ended)
+
+
+def _admitted_by(me: Participant, sessions: Sequence[Session]) -> set[DeviceId | None]:
+    """The devices these sessions live by: None admits whoever has no name, or did not say it at the join."""
+    return {session.device_id if session.device_id in me.devices else None for session in sessions}
 
 
 def _end(draft: _Draft, command: End) -> None:
@@ -365,8 +381,9 @@ def _tick(draft: _Draft, _command: Tick) -> None:
             draft.events.append(Missed(one.user_id))
         elif one.is_in and one.grace_deadline and one.grace_deadline <= now:
             draft.leave(one, LeaveReason.TIMEOUT)
-        elif any(session.expires_at and session.expires_at <= now for session in one.sessions):
-            draft.put(draft.drop_sessions(one, LeaveReason.TIMEOUT, keep=lambda s: s.expires_at is None or s.expires_at > now))
+        elif late := [session for session in one.sessions if session.expires_at and session.expires_at <= now]:
+            rest = draft.drop_sessions(one, LeaveReason.TIMEOUT, keep=lambda s: s.expires_at is None or s.expires_at > now)
+            draft.put(replace(rest, devices=_devices_without(one, late)))
 
 
 _HANDLERS: dict[type[Command], Callable[[_Draft, Any], None]] = {

@@ -159,7 +159,7 @@ class CallService:
 
     async def leave(self, user_id: UserId, call_id: CallId, session_id: SessionId | None = None) -> Call:
         """Leave with all devices, or with the one of `session_id`. Raises NotFound."""
-        return await self._command(call_id, Leave(user_id, session_id), user_id)
+        return await self._command(call_id, Leave(user_id, session_id, self._grace), user_id)
 
     async def end(self, user_id: UserId, call_id: CallId) -> Call:
         """End the call for everybody. Raises NotFound, NotHost."""

@@ -89,7 +89,9 @@ class Handlers:
 
     def _relay(self, room: CallRoom, seat: Seat, message: ClientMessage) -> None:
         target = message.target_id or ""
-        if target and not room.is_reachable(target):
+        if not target:
+            message.target_id = UNSET  # null and empty are no target either, and nobody need hear of it
+        elif not room.is_reachable(target):
             raise Refusal("unknown_target", "target_id: no such session or user is in this call.", message.ref or None)
         self._send(seat, message, target, None)
 

@@ -21,10 +21,12 @@ from tests.unit.calls.story import (
     CYN,
     DAN,
     EVE,
+    GRACE,
     LAPTOP,
     PHONE,
     RING,
     START,
+    TABLET,
     Story,
     a_conversation,
     initiation,
@@ -114,6 +116,20 @@ class TestJoin:
         assert (story.one(BOB).devices, story.state(BOB)) == ((LAPTOP,), State.JOINED)
         with story.refused("answered_elsewhere"):
             story.open(BOB, PHONE, resume=phone)
+
+    def test_move_from_a_device_that_is_in_ends_the_others_and_keeps_its_own_session(self) -> None:
+        story = a_conversation().join(BOB, LAPTOP, "add")
+        (phone,) = story.sessions(BOB)
+        laptop = story.open(BOB, LAPTOP)
+        story.join(BOB, LAPTOP, "move")
+        assert story.events == (SessionLeft(BOB, phone, LeaveReason.MOVED),)
+        assert (story.one(BOB).devices, story.sessions(BOB), story.state(BOB)) == ((LAPTOP,), [laptop], State.JOINED)
+        assert story.one(BOB).grace_deadline is None
+        assert not story.join(BOB, LAPTOP, "move").changed
+
+    def test_move_from_a_device_that_is_in_without_a_socket_gives_it_the_grace(self) -> None:
+        story = a_conversation().join(BOB, LAPTOP, "add").join(BOB, LAPTOP, "move")
+        assert (story.state(BOB), story.one(BOB).grace_deadline) == (State.JOINED, story.now + GRACE)
 
     def test_another_member_may_join_while_the_call_lives(self) -> None:
         story = a_conversation().join(EVE)
@@ -205,6 +221,41 @@ class TestLeave:
         assert story.sessions(BOB) == [laptop]
         assert (story.state(BOB), story.one(BOB).devices) == (State.JOINED, (LAPTOP,))
         assert story.leave(BOB, laptop).verdict == (Status.ENDED, EndReason.COMPLETED)
+
+    def test_one_device_leaves_before_the_other_has_opened_its_socket_which_has_the_grace_to_do_so(self) -> None:
+        story = a_conversation().join(BOB, LAPTOP, "add")
+        (phone,) = story.sessions(BOB)
+        story.leave(BOB, phone)
+        assert story.events == (SessionLeft(BOB, phone, LeaveReason.LEFT),)
+        assert (story.state(BOB), story.one(BOB).devices) == (State.RECONNECTING, (LAPTOP,))
+        assert story.one(BOB).grace_deadline == story.now + GRACE
+        story.open(BOB, LAPTOP)
+        assert (story.state(BOB), story.one(BOB).grace_deadline) == (State.JOINED, None)
+
+    def test_a_device_that_is_added_and_never_comes_leaves_by_its_grace(self) -> None:
+        story = a_conversation().join(BOB, LAPTOP, "add")
+        (phone,) = story.sessions(BOB)
+        assert story.leave(BOB, phone).wait(seconds=30).verdict == (Status.ENDED, EndReason.COMPLETED)
+
+    def test_a_device_that_was_given_up_keeps_nobody_in_the_call(self) -> None:
+        story = a_conversation().join(BOB, LAPTOP, "add")
+        (phone,) = story.sessions(BOB)
+        story.close(BOB, story.open(BOB, LAPTOP)).wait(seconds=30)
+        assert (story.sessions(BOB), story.one(BOB).devices) == ([phone], (PHONE,))
+        assert story.leave(BOB, phone).verdict == (Status.ENDED, EndReason.COMPLETED)
+
+    def test_who_joined_without_a_name_leaves_with_the_only_socket_whatever_its_name(self) -> None:
+        story = Story.of(ANN, BOB).join(BOB)
+        story.open(ANN)
+        assert story.leave(BOB, story.open(BOB, TABLET)).verdict == (Status.ENDED, EndReason.COMPLETED)
+
+    def test_one_without_a_name_leaves_and_another_stays(self) -> None:
+        story = Story.of(ANN, BOB).join(BOB)
+        story.open(ANN)
+        first, second = story.open(BOB), story.open(BOB)
+        assert story.leave(BOB, first).sessions(BOB) == [second]
+        assert story.state(BOB) is State.JOINED
+        assert story.leave(BOB, second).verdict == (Status.ENDED, EndReason.COMPLETED)
 
     def test_a_session_that_moved_away_does_not_take_the_person_along(self) -> None:
         story = a_conversation()

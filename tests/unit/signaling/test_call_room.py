@@ -74,6 +74,14 @@ def test_a_ref_is_acknowledged_with_the_seq_the_others_see(ann: Client, bob: Cli
     assert "ref" not in unread(ann.link)[0]
 
 
+@pytest.mark.parametrize("target", [None, ""])
+def test_no_target_is_no_target_however_it_is_written(ann: Client, bob: Client, target: str | None) -> None:
+    ann.read()
+    bob.say(type="reaction", target_id=target)
+    (heard,) = unread(ann.link)
+    assert "target_id" not in heard
+
+
 def test_an_unknown_target_is_refused_with_the_ref(bob: Client) -> None:
     bob.say(type="reaction", target_id="nobody", ref="r1")
     (refusal,) = unread(bob.link)
