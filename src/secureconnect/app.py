@@ -19,6 +19,7 @@ from msgspec import json
 
 from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer
 from secureconnect.accounts.devices import DeviceService
+from secureconnect.accounts.ring_tokens import RingTokens
 from secureconnect.accounts.service import AccountService
 from secureconnect.accounts.verification import TokenVerifier
 from secureconnect.api.http import Services, create_api
@@ -77,6 +78,7 @@ class Application:
 
         # What people can do
         self.accounts = self._make_accounts(secret)
+        self.ring_tokens = RingTokens(secret=secret, issuer=settings.jwt_issuer, audience=settings.jwt_audience, clock=self.clock)
         self.devices = self._make_devices()
         self.chat = ChatService(
             database=self.database, bus=self.bus, ids=self.ids, clock=self.clock, on_member_removed=self._on_member_removed
@@ -88,7 +90,7 @@ class Application:
             clock=self.clock,
             node_id=self.node_id,
             grace=timedelta(seconds=settings.grace_seconds),
-            pushes=PushQueue(ids=self.ids, wake=self.outbox.wake),
+            pushes=PushQueue(ids=self.ids, ring_tokens=self.ring_tokens, wake=self.outbox.wake),
         )
         self.timers = Timers(service=self.calls, database=self.database, clock=self.clock, node_id=self.node_id)
 
@@ -188,6 +190,7 @@ class Application:
     def _make_api(self) -> Litestar:
         services = Services(
             accounts=self.accounts,
+            ring_tokens=self.ring_tokens,
             devices=self.devices,
             chat=self.chat,
             calls=self.calls,

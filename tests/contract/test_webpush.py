@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -167,6 +168,27 @@ class TestThroughTheServer:
         await ada.end(call)
         last = (await service.heard(2))[1]
         assert browser.read(last.body)["type"] == "call.missed"
+        await world.close()
+
+    async def test_a_closed_tab_declines_with_what_the_ring_brought(
+        self, server: ServerProcess, service: Provider, url: str
+    ) -> None:
+        world, browser = World(server.url), Browser(f"{url}/tab")
+        ada, linus = await world.people("Ada", "Linus")
+        body = {"platform": "web", "provider": "webpush", "subscription": browser.subscription()}
+        await linus.ask("PUT", f"/v1/devices/{linus.device_id}", body)
+        talk = await ada.converse(linus)
+        call, another = await ada.initiate(talk, linus), await ada.initiate(talk, linus)
+        rings = {read["call_id"]: read for read in (browser.read(ring.body) for ring in await service.heard(2))}
+        token = rings[call["call_id"]]["ring_token"]
+        assert rings[call["call_id"]]["user_id"] == linus.user_id
+        async with httpx2.AsyncClient(base_url=server.url, headers={"Authorization": f"Bearer {token}"}) as tab:
+            assert (await tab.get("/v1/users/me")).json()["code"] == "unauthenticated"
+            assert (await tab.post(f"/v1/calls/{call['call_id']}/join")).status_code == 401
+            assert (await tab.post(f"/v1/calls/{another['call_id']}/decline")).status_code == 401
+            declined = await tab.post(f"/v1/calls/{call['call_id']}/decline", json={"device_id": linus.device_id})
+        assert (declined.status_code, declined.json()["status"]) == (200, "declined")
+        assert (await ada.look(another))["status"] == "ringing"
         await world.close()
 
     async def test_a_tab_that_is_gone_is_forgotten(self, server: ServerProcess, service: Provider, url: str) -> None:

@@ -8,7 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
-from secureconnect.api.dependencies import Calls, Ice, SignedIn
+from secureconnect.api.dependencies import Calls, Ice, Rung, SignedIn
 from secureconnect.api.idempotency import IdempotencyKey
 from secureconnect.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
 from secureconnect.api.problems import problems
@@ -102,12 +102,11 @@ async def join(call_id: FromPath[CallId], principal: SignedIn, calls: Calls, dat
     status_code=200,
     tags=["calls"],
     summary="Do not answer",
+    description="Also with the `ring_token` of a push, by a device that is not signed in at the moment.",
     responses=problems(404, 409, 422),
 )
-async def decline(
-    call_id: FromPath[CallId], principal: SignedIn, calls: Calls, data: JSONBody[DeclineChoice | None] = None
-) -> CallView:
-    return view_of(await calls.decline(principal.user_id, call_id, data.device_id if data else None))
+async def decline(call_id: FromPath[CallId], rung: Rung, calls: Calls, data: JSONBody[DeclineChoice | None] = None) -> CallView:
+    return view_of(await calls.decline(rung, call_id, data.device_id if data else None))
 
 
 @post(

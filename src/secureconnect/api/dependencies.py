@@ -9,12 +9,15 @@ from secureconnect.accounts.devices import DeviceService
 from secureconnect.accounts.service import AccountService, Principal
 from secureconnect.calls.service import CallService
 from secureconnect.chat.service import ChatService
+from secureconnect.ids import UserId
 from secureconnect.media.ice import IceServerList
 from secureconnect.ops.health import Health
 from secureconnect.ops.metrics import Metrics
 from secureconnect.ops.ratelimit import RateLimiter
 
 SignedIn = NamedDependency[Principal]
+Rung = NamedDependency[UserId]
+"""One whom this call rings: signed in, or by the token that came with the ring."""
 Accounts = NamedDependency[AccountService]
 Devices = NamedDependency[DeviceService]
 Chat = NamedDependency[ChatService]

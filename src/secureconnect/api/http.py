@@ -13,6 +13,7 @@ from litestar.router import Router
 from msgspec import Struct
 
 from secureconnect.accounts.devices import DeviceService
+from secureconnect.accounts.ring_tokens import RingTokens
 from secureconnect.accounts.service import AccountService, Principal
 from secureconnect.api import accounts as account_routes
 from secureconnect.api import asyncapi
@@ -27,6 +28,7 @@ from secureconnect.api.requests import RequestLog
 from secureconnect.calls.service import CallService
 from secureconnect.chat.service import ChatService
 from secureconnect.errors import ServiceError, Unauthenticated
+from secureconnect.ids import UserId
 from secureconnect.media.ice import IceServerList
 from secureconnect.ops.health import Health
 from secureconnect.ops.metrics import Metrics
@@ -46,6 +48,7 @@ class Services(Struct, frozen=True):
     """What handlers may ask for, by the names they ask with."""
 
     accounts: AccountService
+    ring_tokens: RingTokens
     devices: DeviceService
     chat: ChatService
     calls: CallService
@@ -63,8 +66,16 @@ def create_api(services: Services, *, served: Sequence[str], version: str, allow
         request.scope["state"]["user_id"] = found.user_id
         return found
 
+    async def rung(request: Request[Any, Any, Any]) -> UserId:
+        token = _bearer(request)
+        found = services.ring_tokens.bearer(token, request.path_params["call_id"])
+        if found is None:
+            found = (await services.accounts.authenticate(token)).user_id
+        request.scope["state"]["user_id"] = found
+        return found
+
     dependencies = {name: _always(getattr(services, name)) for name in services.__struct_fields__}
-    dependencies["principal"] = Provide(principal)
+    dependencies |= {"principal": Provide(principal), "rung": Provide(rung)}
     api = Router(
         "/",
         route_handlers=[*ops_routes.routes, *(route for name in served for route in ROUTES[name])],

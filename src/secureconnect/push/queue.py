@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from secureconnect.accounts.ring_tokens import RingTokens
 from secureconnect.calls.call import Call
 from secureconnect.calls.commands import AnsweredByDevice, Cancelled, DeclinedByDevice, Event, Missed, Rang
 from secureconnect.ids import IdFactory, UserId
@@ -23,8 +24,9 @@ MISSED_LIFE = timedelta(days=1)
 class PushQueue:
     """Writes pushes down; `wake` tells the outbox of this process that there are some."""
 
-    def __init__(self, *, ids: IdFactory, wake: Callable[[], None]) -> None:
+    def __init__(self, *, ids: IdFactory, ring_tokens: RingTokens, wake: Callable[[], None]) -> None:
         self._ids = ids
+        self._ring_tokens = ring_tokens
         self.wake = wake
 
     async def enqueue(self, connection: AsyncConnection, call: Call, events: Sequence[Event], now: datetime) -> bool:
@@ -86,10 +88,17 @@ class PushQueue:
                 device_id=device.device_id,
                 provider=device.provider,
                 kind=kind,
-                payload=payload,
+                payload=payload | self._for_one(kind, call, device, expires_at),
                 expires_at=expires_at,
                 address=device.address,
             )
+
+    def _for_one(self, kind: Kind, call: Call, device: Device, expires_at: datetime) -> dict[str, str]:
+        """What differs from device to device. The token goes only where the push is encrypted for the device alone."""
+        whom = {"user_id": str(device.user_id)}
+        if kind is not Kind.RING or device.provider is not Provider.WEBPUSH:
+            return whom
+        return whom | {"ring_token": self._ring_tokens.issue(device.user_id, call.call_id, expires_at)}
 
 
 def _that_ring(devices: Sequence[Device]) -> list[Device]:

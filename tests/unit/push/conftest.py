@@ -14,6 +14,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.accounts.devices import DeviceService, Registration
+from secureconnect.accounts.ring_tokens import RingTokens
 from secureconnect.bus.memory import MemoryBus
 from secureconnect.calls.call import Call, CallType
 from secureconnect.calls.service import CallService, InitiateRequest
@@ -83,7 +84,11 @@ class Switchboard:
             clock=clock,
             node_id=NodeId(uuid4()),
             grace=timedelta(seconds=30),
-            pushes=PushQueue(ids=self.ids, wake=self._wake),
+            pushes=PushQueue(
+                ids=self.ids,
+                ring_tokens=RingTokens(secret="a-secret-of-these-tests_" * 2, issuer="here", audience="here", clock=clock),
+                wake=self._wake,
+            ),
         )
 
     def _wake(self) -> None:
