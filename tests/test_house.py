@@ -25,6 +25,7 @@ FLOORS: dict[str, int] = {
     "calls.call": 1,
     "calls.commands": 1,
     "calls.machine": 1,
+    "calls.quality": 1,
     "signaling.protocol": 1,
     "signaling.session": 1,
     "bus": 2,

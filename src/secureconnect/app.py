@@ -25,6 +25,7 @@ from secureconnect.accounts.verification import TokenVerifier
 from secureconnect.api.http import Services, create_api
 from secureconnect.api.problems import PROBLEM_JSON, headers_of, problem_of
 from secureconnect.bus import open_bus
+from secureconnect.calls.quality_log import QualityLog
 from secureconnect.calls.service import CallService
 from secureconnect.calls.timers import Timers
 from secureconnect.chat.service import ChatService
@@ -83,15 +84,8 @@ class Application:
         self.chat = ChatService(
             database=self.database, bus=self.bus, ids=self.ids, clock=self.clock, on_member_removed=self._on_member_removed
         )
-        self.calls = CallService(
-            database=self.database,
-            bus=self.bus,
-            ids=self.ids,
-            clock=self.clock,
-            node_id=self.node_id,
-            grace=timedelta(seconds=settings.grace_seconds),
-            pushes=PushQueue(ids=self.ids, ring_tokens=self.ring_tokens, wake=self.outbox.wake),
-        )
+        self.calls = self._make_calls()
+        self.quality = self._make_quality()
         self.timers = Timers(service=self.calls, database=self.database, clock=self.clock, node_id=self.node_id)
 
         # How they reach it
@@ -144,6 +138,25 @@ class Application:
             on_outcome=lambda provider, outcome: self.metrics.pushes.labels(provider, outcome).inc(),
         )
 
+    def _make_calls(self) -> CallService:
+        return CallService(
+            database=self.database,
+            bus=self.bus,
+            ids=self.ids,
+            clock=self.clock,
+            node_id=self.node_id,
+            grace=timedelta(seconds=self.settings.grace_seconds),
+            pushes=PushQueue(ids=self.ids, ring_tokens=self.ring_tokens, wake=self.outbox.wake),
+        )
+
+    def _make_quality(self) -> QualityLog:
+        return QualityLog(
+            database=self.database,
+            ids=self.ids,
+            clock=self.clock,
+            on_report=lambda report, mos: self.metrics.note_report(report.rtt_ms, report.loss, mos),
+        )
+
     def _make_ice(self) -> IceServerList:
         settings = self.settings
         own = self.turn
@@ -168,6 +181,7 @@ class Application:
             ice_servers=self.ice.servers_for,
             limits=Limits(grace_seconds=settings.grace_seconds),
             limited=settings.rate_limits == "on",
+            on_report=lambda seat, report: self.quality.take(seat.call_id, seat.user_id, seat.session.session_id, report),
             spawn=self._spawn,
         )
         inboxes = InboxSockets(bus=self.bus, clock=self.clock, ringing_for=self.calls.ringing_for)
@@ -194,6 +208,7 @@ class Application:
             devices=self.devices,
             chat=self.chat,
             calls=self.calls,
+            quality=self.quality,
             ice=self.ice,
             limiter=RateLimiter(clock=self.clock, enabled=self.settings.rate_limits == "on"),
             health_of=self.health,
@@ -217,7 +232,7 @@ class Application:
         await self.timers.start()
         await self.outbox.start()
         own_servers = [self.turn.run] if self.turn is not None else []
-        for run in (self.bus.run, self.timers.run, self.sockets.keep_alive, self.outbox.run, *own_servers):
+        for run in (self.bus.run, self.timers.run, self.sockets.keep_alive, self.outbox.run, self.quality.run, *own_servers):
             task = asyncio.ensure_future(run())
             task.add_done_callback(_die_loudly)
             self._loops.append(task)
@@ -231,7 +246,7 @@ class Application:
         await _within(step, *self._background)
         bus, others = self._loops[:1], self._loops[1:]
         await _end(others)
-        await _within(step, self.timers.stop(), self.outbox.stop(), self.bus.flush())
+        await _within(step, self.timers.stop(), self.outbox.stop(), self.quality.write(), self.bus.flush())
         await _end(bus)
         await _within(step, self.bus.close(), self.http.aclose(), self.outbox.close(), self.database.close())
         if self._lock is not None:

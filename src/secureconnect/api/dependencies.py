@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 
 from secureconnect.accounts.devices import DeviceService
 from secureconnect.accounts.service import AccountService, Principal
+from secureconnect.calls.quality_log import QualityLog
 from secureconnect.calls.service import CallService
 from secureconnect.chat.service import ChatService
 from secureconnect.ids import UserId
@@ -22,6 +23,7 @@ Accounts = NamedDependency[AccountService]
 Devices = NamedDependency[DeviceService]
 Chat = NamedDependency[ChatService]
 Calls = NamedDependency[CallService]
+Quality = NamedDependency[QualityLog]
 Ice = NamedDependency[IceServerList]
 Limiter = NamedDependency[RateLimiter]
 HealthOf = NamedDependency[Health]

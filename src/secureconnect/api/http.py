@@ -21,10 +21,12 @@ from secureconnect.api import calls as call_routes
 from secureconnect.api import chat as chat_routes
 from secureconnect.api import devices as device_routes
 from secureconnect.api import ops as ops_routes
+from secureconnect.api import quality as quality_routes
 from secureconnect.api.description import correct, describe
 from secureconnect.api.pages import make_pages
 from secureconnect.api.problems import on_exception, on_http_exception, on_service_error
 from secureconnect.api.requests import RequestLog
+from secureconnect.calls.quality_log import QualityLog
 from secureconnect.calls.service import CallService
 from secureconnect.chat.service import ChatService
 from secureconnect.errors import ServiceError, Unauthenticated
@@ -37,7 +39,7 @@ from secureconnect.ops.ratelimit import RateLimiter
 ROUTES: Mapping[str, Sequence[HTTPRouteHandler]] = {
     "auth": [*account_routes.routes, *device_routes.routes],
     "chat": chat_routes.routes,
-    "video": call_routes.routes,
+    "video": [*call_routes.routes, *quality_routes.routes],
 }
 """What each service answers; health, metrics and the descriptions are everywhere."""
 MAX_BODY_BYTES = 262_144
@@ -52,6 +54,7 @@ class Services(Struct, frozen=True):
     devices: DeviceService
     chat: ChatService
     calls: CallService
+    quality: QualityLog
     ice: IceServerList
     limiter: RateLimiter
     health_of: Health

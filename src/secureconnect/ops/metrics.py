@@ -27,6 +27,34 @@ class Metrics:
             "secureconnect_pushes", "Attempts to push, by what came of them.", ["provider", "outcome"], registry=self._registry
         )
 
+        self.reported_round_trip = Histogram(
+            "secureconnect_reported_round_trip_seconds",
+            "Round trips that sessions reported, seconds.",
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.8, 1.6),
+            registry=self._registry,
+        )
+        self.reported_loss = Histogram(
+            "secureconnect_reported_loss_ratio",
+            "Shares of packets lost that sessions reported, 0 to 1.",
+            buckets=(0.001, 0.005, 0.01, 0.02, 0.05, 0.12, 0.25, 0.5),
+            registry=self._registry,
+        )
+        self.opinion_score = Histogram(
+            "secureconnect_opinion_score",
+            "Mean opinion scores estimated from what sessions reported, 1 to 4.5.",
+            buckets=(1.5, 2.0, 2.5, 3.0, 3.5, 3.8, 4.0, 4.2, 4.5),
+            registry=self._registry,
+        )
+
+    def note_report(self, rtt_ms: float | None, loss: float | None, mos: float | None) -> None:
+        """What one session said of its own connection; None for what it did not say."""
+        if rtt_ms is not None:
+            self.reported_round_trip.observe(rtt_ms / 1000)
+        if loss is not None:
+            self.reported_loss.observe(loss)
+        if mos is not None:
+            self.opinion_score.observe(mos)
+
     def read_when_asked(self, name: str, documentation: str, read: Callable[[], float], *, counts: bool = False) -> None:
         """A figure that exists anyway: hot paths keep a plain number, read when somebody asks. `counts`: it only grows."""
         self._registry.register(_Reading(name, documentation, read, counts=counts))

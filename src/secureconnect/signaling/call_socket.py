@@ -16,7 +16,7 @@ from secureconnect.clock import Clock
 from secureconnect.errors import BadRequest, ServiceError, Unavailable
 from secureconnect.ids import CallId, DeviceId, UserId, short
 from secureconnect.signaling.call_room import CallRoom, Seat, taken
-from secureconnect.signaling.handlers import Handlers
+from secureconnect.signaling.handlers import Handlers, OnReport
 from secureconnect.signaling.hub import Channel, Hub
 from secureconnect.signaling.protocol import ErrorFrame, IceServer, Limits, Welcome, encode
 from secureconnect.signaling.session import ResumeTokens
@@ -58,6 +58,7 @@ class CallSockets:
         ice_servers: IceServers,
         limits: Limits,
         limited: bool,
+        on_report: OnReport,
         spawn: Spawn,
     ) -> None:
         self._calls = calls
@@ -68,7 +69,7 @@ class CallSockets:
         self._limits = limits
         self._spawn = spawn
         self._hub: Hub[CallRoom] = Hub(bus, CallRoom)
-        self.handlers = Handlers(bus=bus, on_leave=self._on_leave, unix_time=unix_time, limited=limited)
+        self.handlers = Handlers(bus=bus, on_leave=self._on_leave, on_report=on_report, unix_time=unix_time, limited=limited)
 
     async def admit(self, user_id: UserId, query: dict[str, str]) -> Attachment:
         """The endpoint of /v1/calls/ws/signaling. Raises BadRequest, NotFound, CallEnded, NotJoined, AnsweredElsewhere."""

@@ -33,6 +33,7 @@ from secureconnect.signaling.protocol import (
 POLICY_VIOLATION = 1008
 
 OnLeave = Callable[[Seat], None]
+OnReport = Callable[[Seat, bytes], None]
 
 
 class Refusal(Exception):
@@ -48,9 +49,10 @@ class Refusal(Exception):
 class Handlers:
     """What to do with each message."""
 
-    def __init__(self, *, bus: Bus, on_leave: OnLeave, unix_time: Callable[[], float], limited: bool) -> None:
+    def __init__(self, *, bus: Bus, on_leave: OnLeave, on_report: OnReport, unix_time: Callable[[], float], limited: bool) -> None:
         self._publish = bus.publish
         self._on_leave = on_leave
+        self._on_report = on_report
         self._limited = limited
         self._stamp = _Stamp(unix_time)
         self.relayed = 0
@@ -59,7 +61,7 @@ class Handlers:
             Answer: self._relay,
             IceCandidate: self._relay,
             Reaction: self._relay,
-            Quality: self._relay,
+            Quality: self._relay_and_report,
             MuteAudio: self._relay_and_keep,
             MuteVideo: self._relay_and_keep,
             ScreenShare: self._relay_and_keep,
@@ -101,6 +103,13 @@ class Handlers:
         media = seat.media.after(message)
         self._send(seat, message, "", (seat.session_id, encode(media)))
         seat.media = media
+
+    def _relay_and_report(self, room: CallRoom, seat: Seat, message: Quality) -> None:
+        """The others show it now, and the server keeps it."""
+        report = message.report
+        self._relay(room, seat, message)
+        if report is not UNSET:
+            self._on_report(seat, bytes(report))
 
     def _send(self, seat: Seat, message: ClientMessage, target: str, retain: tuple[str, bytes | None] | None) -> None:
         """Stamp the message and publish it: the other half of the relay."""

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -224,4 +225,23 @@ pushes = Table(
     Column("outcome", String(16)),
     Column("detail", String(200)),
     Index(None, "provider", "due_at"),
+)
+
+# How well a session was connected, every few seconds of its call.
+quality_readings = Table(
+    "quality_readings",
+    metadata,
+    # Both ids begin with their time: a call's readings stand together, oldest first, and old calls at one end.
+    Column("call_id", Uuid, primary_key=True),
+    Column("reading_id", Uuid, primary_key=True),
+    Column("session_id", Uuid, nullable=False),
+    Column("user_id", Uuid, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("level", Integer),
+    Column("rtt_ms", Float),
+    Column("jitter_ms", Float),
+    Column("loss", Float),
+    Column("in_kbps", Float),
+    Column("out_kbps", Float),
+    Column("mos", Float),
 )

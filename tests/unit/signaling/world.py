@@ -163,6 +163,7 @@ class World:
         self.bus = WatchedBus(self.clock)
         self.calls = CallInMemory(self.clock, self.bus, people)
         self._spawned: list[Awaitable[None]] = []
+        self.reports: list[tuple[str, bytes]] = []
         self.sockets = CallSockets(
             calls=cast(CallService, self.calls),
             bus=self.bus,
@@ -172,6 +173,7 @@ class World:
             ice_servers=lambda _user, _call: [],
             limits=Limits(grace_seconds=GRACE.total_seconds()),
             limited=limited,
+            on_report=lambda seat, report: self.reports.append((seat.session_id, report)),
             spawn=self._spawned.append,
         )
         self._runner = asyncio.Runner()

@@ -193,6 +193,7 @@ const WORDS = {
     'Tiếng và hình được mã hóa giữa mỗi thiết bị và máy chủ truyền thông, nơi chuyển tiếp chúng.'],
   fact_path: ['Path', 'Đường truyền'],
   fact_relayed: ['through a relay', 'qua máy chuyển tiếp'],
+  fact_mos: ['Voice (MOS, estimated)', 'Giọng nói (MOS, ước tính)'],
   fact_rtt: ['Round trip', 'Độ trễ khứ hồi'],
   fact_loss: ['Packets lost', 'Gói tin mất'],
   fact_rate: ['Rate', 'Tốc độ'],

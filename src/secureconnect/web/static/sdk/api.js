@@ -171,6 +171,15 @@ export class Api extends EventTarget {
   }
 
   /**
+   * How well everybody was connected, newest first.
+   * @param {string} callId @param {string} [cursor]
+   * @returns {Promise<import('./shapes.js').Page>}
+   */
+  quality(callId, cursor) {
+    return this.request('GET', `/v1/calls/${callId}/quality${cursor ? `?cursor=${cursor}` : ''}`);
+  }
+
+  /**
    * One authorized request; a token that the server no longer takes is refreshed once.
    * @param {string} method @param {string} path @param {object} [body] @param {string} [key] `Idempotency-Key`
    * @returns {Promise<any>} the JSON answer, null for 204

@@ -46,13 +46,37 @@ export function reportOf(peers) {
   const rtts = samples.flatMap((one) => one.rttMs ?? []);
   const rtt = rtts.length ? Math.max(...rtts) : null;
   const loss = Math.max(0, ...samples.map((one) => one.loss));
+  const jitter = Math.max(0, ...samples.map((one) => one.jitterMs));
   const connected = peers.length === 0 || peers.some((peer) => peer.state === 'connected');
+  const inKbps = samples.reduce((sum, one) => sum + one.inKbps, 0);
+  const outKbps = samples.reduce((sum, one) => sum + one.outKbps, 0);
   return {
     level: connected ? levelOf({ rttMs: rtt, loss }) : 0,
     rtt_ms: rtt,
+    jitter_ms: jitter,
     loss: Math.round(loss * 1000) / 1000,
-    bitrate_kbps: samples.reduce((sum, one) => sum + one.inKbps + one.outKbps, 0),
+    in_kbps: inKbps,
+    out_kbps: outKbps,
+    bitrate_kbps: inKbps + outKbps,
+    mos: rtt === null ? null : mosOf({ rttMs: rtt, jitterMs: jitter, loss }),
   };
+}
+
+/** Between a packet and the ear: 20 ms of sound in it, coding, and a jitter buffer at rest. */
+const DECODER_MS = 60;
+/** How well a decoder bears loss: Bpl of ITU-T G.113 for G.711 with concealment, as the server takes it. */
+const LOSS_ROBUSTNESS = 25.1;
+
+/**
+ * The mean opinion score that listeners would give, by the E-model (ITU-T G.107, annex B); the server reckons the same (calls/quality.py).
+ * @param {{rttMs: number, jitterMs: number, loss: number}} sample
+ * @returns {number} 1 (bad) to 4.5
+ */
+export function mosOf({ rttMs, jitterMs, loss }) {
+  const delay = rttMs / 2 + 2 * jitterMs + DECODER_MS;
+  const lost = 100 * loss;
+  const rating = Math.min(100, Math.max(0, 93.2 - 0.024 * delay - 0.11 * Math.max(0, delay - 177.3) - (95 * lost) / (lost + LOSS_ROBUSTNESS)));
+  return Math.round(Math.max(1, 1 + 0.035 * rating + rating * (rating - 60) * (100 - rating) * 7e-6) * 100) / 100;
 }
 
 /**

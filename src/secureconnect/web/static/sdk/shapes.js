@@ -20,8 +20,9 @@
  *   last_message: Message|null, unread_count: number, live_call: CallRecord|null}} Conversation
  * @typedef {{items: any[], next_cursor: string|null}} Page
  * @typedef {{audio_muted: boolean, video_muted: boolean, screen_share: boolean, hand_raised: boolean}} MediaState
- * @typedef {{level: number, rtt_ms: number|null, loss: number, bitrate_kbps: number}} QualityReport
- *   `level` is 0 (no connection) to 4 (good); `loss` is a share of packets, 0 to 1.
+ * @typedef {{level: number, rtt_ms: number|null, jitter_ms: number, loss: number, in_kbps: number, out_kbps: number, bitrate_kbps: number,
+ *   mos: number|null}} QualityReport
+ *   `level` is 0 (no connection) to 4 (good); `loss` is a share of packets, 0 to 1; `mos` an estimated mean opinion score, 1 to 4.5.
  * @typedef {{type: string, [field: string]: any}} Frame  one JSON object of a socket
  * @typedef {{call: CallRecord, media: Record<string, MediaState>, topology: Topology}} Snapshot
  */
