@@ -27,7 +27,13 @@ setup: .venv/.ready
 engines:
 	@tests/engines
 
-check: setup
+check: setup engines tests/types/node_modules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	tests/types/node_modules/.bin/tsc -p src/secureconnect/web
+
+# The checker of the web client's types, exactly as locked.
+tests/types/node_modules: tests/types/package-lock.json
+	npm ci --prefix tests/types --silent --no-audit --no-fund
+	@touch $@
