@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from secureconnect.bus import Entry
-from secureconnect.bus.redis import QUEUE_ENTRIES, RedisBus
+from secureconnect.bus.redis.bus import QUEUE_ENTRIES, RedisBus
 from secureconnect.clock import SystemClock
 from secureconnect.errors import Unavailable
 from tests.fakes.redis import RedisServer
