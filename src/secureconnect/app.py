@@ -26,8 +26,10 @@ from secureconnect.api.http import Services, create_api
 from secureconnect.api.problems import PROBLEM_JSON, headers_of, problem_of
 from secureconnect.bus import open_bus
 from secureconnect.calls.quality_log import QualityLog
+from secureconnect.calls.receipt_book import ReceiptBook
 from secureconnect.calls.service import CallService
 from secureconnect.calls.timers import Timers
+from secureconnect.calls.traces import CallTraces
 from secureconnect.chat.service import ChatService
 from secureconnect.clock import SystemClock, unix_microseconds
 from secureconnect.config import ConfigurationError, Settings
@@ -84,6 +86,8 @@ class Application:
         self.chat = ChatService(
             database=self.database, bus=self.bus, ids=self.ids, clock=self.clock, on_member_removed=self._on_member_removed
         )
+        self.receipts = ReceiptBook(database=self.database, clock=self.clock)
+        self.traces = CallTraces(self.database)
         self.calls = self._make_calls()
         self.quality = self._make_quality()
         self.timers = Timers(service=self.calls, database=self.database, clock=self.clock, node_id=self.node_id)
@@ -147,6 +151,7 @@ class Application:
             node_id=self.node_id,
             grace=timedelta(seconds=self.settings.grace_seconds),
             pushes=PushQueue(ids=self.ids, ring_tokens=self.ring_tokens, wake=self.outbox.wake),
+            receipts=self.receipts,
         )
 
     def _make_quality(self) -> QualityLog:
@@ -184,7 +189,13 @@ class Application:
             on_report=lambda seat, report: self.quality.take(seat.call_id, seat.user_id, seat.session.session_id, report),
             spawn=self._spawn,
         )
-        inboxes = InboxSockets(bus=self.bus, clock=self.clock, ringing_for=self.calls.ringing_for)
+        inboxes = InboxSockets(
+            bus=self.bus,
+            clock=self.clock,
+            ringing_for=self.calls.ringing_for,
+            receipts=self.receipts,
+            limited=settings.rate_limits == "on",
+        )
         endpoints = {"video": {"/v1/calls/ws/signaling": calls.admit}, "chat": {"/v1/ws/events": inboxes.admit}}
         sockets = Sockets(
             gate=Gate(
@@ -209,6 +220,8 @@ class Application:
             chat=self.chat,
             calls=self.calls,
             quality=self.quality,
+            receipts=self.receipts,
+            traces=self.traces,
             ice=self.ice,
             limiter=RateLimiter(clock=self.clock, enabled=self.settings.rate_limits == "on"),
             health_of=self.health,
@@ -232,7 +245,8 @@ class Application:
         await self.timers.start()
         await self.outbox.start()
         own_servers = [self.turn.run] if self.turn is not None else []
-        for run in (self.bus.run, self.timers.run, self.sockets.keep_alive, self.outbox.run, self.quality.run, *own_servers):
+        loops = (self.bus.run, self.timers.run, self.sockets.keep_alive, self.outbox.run, self.quality.run, self.receipts.run)
+        for run in (*loops, *own_servers):
             task = asyncio.ensure_future(run())
             task.add_done_callback(_die_loudly)
             self._loops.append(task)
@@ -246,7 +260,7 @@ class Application:
         await _within(step, *self._background)
         bus, others = self._loops[:1], self._loops[1:]
         await _end(others)
-        await _within(step, self.timers.stop(), self.outbox.stop(), self.quality.write(), self.bus.flush())
+        await _within(step, self.timers.stop(), self.outbox.stop(), self.quality.write(), self.receipts.flush(), self.bus.flush())
         await _end(bus)
         await _within(step, self.bus.close(), self.http.aclose(), self.outbox.close(), self.database.close())
         if self._lock is not None:

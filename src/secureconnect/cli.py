@@ -10,11 +10,15 @@ from uuid import UUID
 import structlog
 import uvloop
 from cyclopts import App, Parameter
+from msgspec import json
 from rich.console import Console
 
 from secureconnect.app import VERSION, Application
+from secureconnect.calls.trace import CallTrace
+from secureconnect.calls.traces import CallTraces
 from secureconnect.config import ConfigurationError, Settings, load_settings
 from secureconnect.errors import ServiceError
+from secureconnect.ids import CallId
 from secureconnect.ops.logging import set_up_logging
 from secureconnect.server import Server, allow_open_files, listen
 from secureconnect.store import open_database
@@ -130,6 +134,27 @@ def token(user: str, *, config: ConfigFile = None, data_dir: DataDir = None) -> 
             await application.stop()
 
     sys.stdout.write(_run(work()) + "\n")
+
+
+@app.command
+def trace(call_id: UUID, *, config: ConfigFile = None, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Print what became of a call's rings, person by person and device by device: why did a phone not ring?"""
+    from secureconnect.calls.trace_table import as_table  # noqa: PLC0415  (tables are loaded where they are shown)
+
+    settings = _settings(config, data_dir=data_dir, log_level="error")
+
+    async def work() -> CallTrace:
+        database = open_database(settings.database)
+        try:
+            return await CallTraces(database).trace(CallId(call_id))
+        finally:
+            await database.close()
+
+    found = _run(work())
+    if as_json:
+        sys.stdout.write(json.format(json.encode(found), indent=2).decode() + "\n")
+    else:
+        console.print(as_table(found))
 
 
 @app.command

@@ -52,6 +52,9 @@ async def play(world: World) -> tuple[list[Socket], list[Socket]]:
     await ada.leave(cancelled)
 
     call = await ada.initiate(conversation_id, phone)
+    await inboxes[1].say("shown", call_id=call["call_id"])
+    await inboxes[1].say("dance")
+    await inboxes[1].expect("error")
     await phone.join(call)
     at_ada, at_ben = await ada.signaling(call), await phone.signaling(call)
     for kind, fields in {

@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from secureconnect.chat.events import ConversationUpdated, MessageCreated
 from secureconnect.ids import CallId, SessionId, UserId
-from secureconnect.signaling import protocol
-from secureconnect.signaling.protocol import EVENT_FRAMES, SIGNALING_FRAMES, ClientMessage, type_of
+from secureconnect.signaling import protocol, reports
+from secureconnect.signaling.protocol import EVENT_FRAMES, SIGNALING_FRAMES, ClientMessage, ErrorFrame, type_of
 
 REF = "#/components/schemas/{name}"
 
@@ -45,7 +45,12 @@ def client_messages() -> list[type[ClientMessage]]:
 
 def event_frames() -> list[type[Struct]]:
     """Every frame of the events socket."""
-    return [*EVENT_FRAMES, MessageCreated, ConversationUpdated]
+    return [*EVENT_FRAMES, MessageCreated, ConversationUpdated, ErrorFrame]
+
+
+def device_reports() -> list[type[Struct]]:
+    """Every message a device may send on the events socket."""
+    return [reports.Shown]
 
 
 def _is_message(kind: type) -> bool:
@@ -54,22 +59,24 @@ def _is_message(kind: type) -> bool:
 
 def describe(version: str) -> dict[str, Any]:
     """The document."""
-    said, heard, events = client_messages(), list(SIGNALING_FRAMES), event_frames()
-    _, schemas = msgspec.json.schema_components([*said, *heard, *events, Stamp, Place, Position], ref_template=REF)
+    said, heard, events, reported = client_messages(), list(SIGNALING_FRAMES), event_frames(), device_reports()
+    _, schemas = msgspec.json.schema_components([*said, *heard, *events, *reported, Stamp, Place, Position], ref_template=REF)
     say = {kind.__name__: _message(kind) for kind in said}
     hear = {kind.__name__: _message(kind, *([Place] if "call_id" in kind.__struct_fields__ else [])) for kind in heard}
     hear |= {f"Relayed{kind.__name__}": _message(kind, Stamp) for kind in said if kind.relayed}
-    notify = {kind.__name__: _message(kind, Position) for kind in events}
+    notify = {kind.__name__: _message(kind, *([] if kind is ErrorFrame else [Position])) for kind in events}
+    report = {kind.__name__: _message(kind) for kind in reported}
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "SecureConnect sockets", "version": version, "description": "See docs/protocol.md for order and resume."},
         "channels": {
             "signaling": {"address": "/v1/calls/ws/signaling", "messages": say | hear},
-            "events": {"address": "/v1/ws/events", "messages": notify},
+            "events": {"address": "/v1/ws/events", "messages": notify | report},
         },
         "operations": {
             "say": _operation("receive", "signaling", say, "What a session may send."),
             "hear": _operation("send", "signaling", hear, "What it hears: the others, stamped, and the server itself."),
+            "report": _operation("receive", "events", report, "What a device may say of a ring."),
             "notify": _operation("send", "events", notify, "What happens to a user's calls and conversations."),
         },
         "components": {"schemas": schemas},

@@ -8,12 +8,13 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
-from secureconnect.api.dependencies import Calls, Ice, Rung, SignedIn
+from secureconnect.api.dependencies import Calls, Ice, Receipts, Rung, SignedIn, Traces
 from secureconnect.api.idempotency import IdempotencyKey
 from secureconnect.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
 from secureconnect.api.problems import problems
 from secureconnect.calls.call import CallType, Status
 from secureconnect.calls.service import InitiateRequest
+from secureconnect.calls.trace import CallTrace
 from secureconnect.ids import CallId, ConversationId, DeviceId, UserId
 from secureconnect.signaling.protocol import CallView, IceServer, view_of
 from secureconnect.store.idempotency import Idempotency
@@ -44,6 +45,12 @@ class JoinChoice(Struct, frozen=True):
 
 class DeclineChoice(Struct, frozen=True):
     """Which device declines."""
+
+    device_id: Annotated[DeviceId | None, Meta(description=DEVICE)] = None
+
+
+class ShownReport(Struct, frozen=True):
+    """Which device shows the ring."""
 
     device_id: Annotated[DeviceId | None, Meta(description=DEVICE)] = None
 
@@ -145,6 +152,29 @@ async def invite(call_id: FromPath[CallId], data: JSONBody[Invitation], principa
     return view_of(await calls.invite(principal.user_id, call_id, data.user_ids, ring))
 
 
+@post(
+    "/v1/calls/{call_id:uuid}/shown",
+    status_code=204,
+    tags=["calls"],
+    summary="Say that the ring is shown",
+    description="By a device that a push has woken; one with an events socket says it there. Again changes nothing.",
+    responses=problems(404),
+)
+async def shown(call_id: FromPath[CallId], rung: Rung, receipts: Receipts, data: JSONBody[ShownReport | None] = None) -> None:
+    await receipts.acknowledge(rung, call_id, data.device_id if data else None)
+
+
+@get(
+    "/v1/calls/{call_id:uuid}/trace",
+    tags=["calls"],
+    summary="What became of its rings",
+    description="Per callee and device: queued, sent, the provider's answer, shown, answered or why not. For members.",
+    responses=problems(404),
+)
+async def trace(call_id: FromPath[CallId], principal: SignedIn, traces: Traces) -> CallTrace:
+    return await traces.trace(call_id, principal.user_id)
+
+
 @get("/v1/calls/{call_id:uuid}", tags=["calls"], summary="A call as it is now", responses=problems(404))
 async def read(call_id: FromPath[CallId], principal: SignedIn, calls: Calls) -> CallView:
     return view_of(await calls.get(principal.user_id, call_id))
@@ -191,4 +221,4 @@ async def ice_servers(
     return IceServers(offered.servers, offered.expires_at)
 
 
-routes: list[HTTPRouteHandler] = [initiate, history, read, join, decline, leave, end, invite, ice_servers]
+routes: list[HTTPRouteHandler] = [initiate, history, read, join, decline, leave, end, invite, shown, trace, ice_servers]

@@ -8,7 +8,9 @@ from litestar.di import NamedDependency
 from secureconnect.accounts.devices import DeviceService
 from secureconnect.accounts.service import AccountService, Principal
 from secureconnect.calls.quality_log import QualityLog
+from secureconnect.calls.receipt_book import ReceiptBook
 from secureconnect.calls.service import CallService
+from secureconnect.calls.traces import CallTraces
 from secureconnect.chat.service import ChatService
 from secureconnect.ids import UserId
 from secureconnect.media.ice import IceServerList
@@ -24,6 +26,8 @@ Devices = NamedDependency[DeviceService]
 Chat = NamedDependency[ChatService]
 Calls = NamedDependency[CallService]
 Quality = NamedDependency[QualityLog]
+Receipts = NamedDependency[ReceiptBook]
+Traces = NamedDependency[CallTraces]
 Ice = NamedDependency[IceServerList]
 Limiter = NamedDependency[RateLimiter]
 HealthOf = NamedDependency[Health]

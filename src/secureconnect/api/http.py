@@ -27,7 +27,9 @@ from secureconnect.api.pages import make_pages
 from secureconnect.api.problems import on_exception, on_http_exception, on_service_error
 from secureconnect.api.requests import RequestLog
 from secureconnect.calls.quality_log import QualityLog
+from secureconnect.calls.receipt_book import ReceiptBook
 from secureconnect.calls.service import CallService
+from secureconnect.calls.traces import CallTraces
 from secureconnect.chat.service import ChatService
 from secureconnect.errors import ServiceError, Unauthenticated
 from secureconnect.ids import UserId
@@ -55,6 +57,8 @@ class Services(Struct, frozen=True):
     chat: ChatService
     calls: CallService
     quality: QualityLog
+    receipts: ReceiptBook
+    traces: CallTraces
     ice: IceServerList
     limiter: RateLimiter
     health_of: Health

@@ -3,10 +3,12 @@
 `calls.machine` changes it, `store.calls` keeps it, `signaling.protocol` shows it. Pure: no clock, no I/O.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
+from msgspec.structs import replace
 
 from secureconnect.ids import CallId, ConversationId, DeviceId, NodeId, SessionId, UserId
 
@@ -58,6 +60,27 @@ class LeaveReason(StrEnum):
     ENDED = "ended"
 
 
+class RingEnd(StrEnum):
+    """How the ringing of one person ended. `caller_lost`: nobody was left in the call who had not just lost the connection."""
+
+    ANSWERED = "answered"
+    DECLINED = "declined"
+    CANCELLED = "cancelled"
+    CALLER_LOST = "caller_lost"
+    TIMEOUT = "timeout"
+    BUSY = "busy"
+
+
+class Ring(msgspec.Struct, frozen=True):
+    """What is remembered of ringing one person, whatever they do afterwards. `device_id`: the one that answered or declined."""
+
+    began_at: datetime
+    waiting: bool = False
+    end: RingEnd | None = None
+    ended_at: datetime | None = None
+    device_id: DeviceId | None = None
+
+
 class Session(msgspec.Struct, frozen=True):
     """One device's presence in a call; it outlives the sockets that carry it.
 
@@ -92,6 +115,7 @@ class Participant(msgspec.Struct, frozen=True):
     grace_deadline: datetime | None = None
     joined_at: datetime | None = None
     left_at: datetime | None = None
+    ring: Ring | None = None
 
     @property
     def is_in(self) -> bool:
@@ -100,6 +124,19 @@ class Participant(msgspec.Struct, frozen=True):
     @property
     def connected(self) -> bool:
         return any(session.connected for session in self.sessions)
+
+    def ring_ended(self, end: RingEnd, now: datetime, device_id: DeviceId | None = None) -> Ring | None:
+        """The ring of this person, over. None of one that rang before rings were remembered."""
+        return None if self.ring is None else replace(self.ring, end=end, ended_at=now, device_id=device_id)
+
+    def admitted_by(self, sessions: Sequence[Session]) -> set[DeviceId | None]:
+        """The devices these sessions live by: None admits whoever has no name, or did not say it at the join."""
+        return {session.device_id if session.device_id in self.devices else None for session in sessions}
+
+    def devices_without(self, gone: Sequence[Session]) -> tuple[DeviceId | None, ...]:
+        """The devices that are in when these sessions are not: each takes along the device by which it was admitted."""
+        ended = self.admitted_by(gone) - self.admitted_by([session for session in self.sessions if session not in gone])
+        return tuple(device for device in self.devices if device not in ended)
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -4,13 +4,13 @@
 reads a clock or knows of databases and sockets. The rules are the table in docs/calls.md, a handler a row; `settle` follows each.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec.structs import replace
 
-from secureconnect.calls.call import LIFE, Call, EndReason, LeaveReason, Participant, Session, State, Status
+from secureconnect.calls.call import LIFE, Call, EndReason, LeaveReason, Participant, Ring, RingEnd, Session, State, Status
 from secureconnect.calls.commands import (
     AnsweredByDevice,
     Cancelled,
@@ -82,7 +82,8 @@ def initiate(command: Initiate, now: datetime) -> Outcome:
     draft = _Draft(call, now)
     for callee in command.callees:
         if callee.busy and command.reject_busy:
-            draft.put(Participant(user_id=callee.user_id, display_name=callee.display_name, state=State.BUSY))
+            ring = Ring(now, end=RingEnd.BUSY, ended_at=now)
+            draft.put(Participant(user_id=callee.user_id, display_name=callee.display_name, state=State.BUSY, ring=ring))
         else:
             draft.ring(callee, now + command.ring)
     draft.settle()
@@ -107,6 +108,7 @@ class _Draft:
         self.people = {one.user_id: one for one in call.participants}
         self.events: list[Event] = []
         self.closing: EndReason | None = None
+        self.is_lost = False
 
     def put(self, one: Participant) -> None:
         self.people[one.user_id] = one
@@ -131,6 +133,7 @@ class _Draft:
                 waiting=person.busy,
                 ring_deadline=deadline,
                 joined_at=before.joined_at if before else None,
+                ring=Ring(self.now, person.busy),
             )
         )
         self.events.append(Rang(person.user_id, person.busy))
@@ -144,11 +147,13 @@ class _Draft:
         return replace(one, sessions=tuple(session for session in one.sessions if keep(session)))
 
     def leave(self, one: Participant, reason: LeaveReason) -> None:
+        self.is_lost = reason is LeaveReason.TIMEOUT
         one = self.drop_sessions(one, reason)
         self.put(replace(one, state=State.LEFT, devices=(), grace_deadline=None, left_at=self.now, waiting=False))
 
     def cancel(self, one: Participant) -> None:
-        self.put(replace(one, state=State.CANCELLED, waiting=False))
+        end = RingEnd.CALLER_LOST if self.is_lost else RingEnd.CANCELLED
+        self.put(replace(one, state=State.CANCELLED, waiting=False, ring=one.ring_ended(end, self.now)))
         self.events += [Cancelled(one.user_id), Missed(one.user_id)]
 
     def settle(self) -> None:
@@ -193,6 +198,7 @@ def _join(draft: _Draft, command: Join) -> None:
     if len(draft.inside()) >= draft.call.capacity:
         raise CallFull
     if me is not None and me.state is State.RINGING:
+        me = replace(me, ring=me.ring_ended(RingEnd.ANSWERED, now, device_id))
         draft.events.append(AnsweredByDevice(user_id, device_id))
     me = me or Participant(user_id=user_id, display_name=command.user.display_name, state=State.JOINED)
     draft.put(
@@ -235,7 +241,8 @@ def _decline(draft: _Draft, command: Decline) -> None:
     if me.is_in:
         raise AlreadyJoined
     if me.state is State.RINGING:
-        draft.put(replace(me, state=State.DECLINED, waiting=False))
+        ring = me.ring_ended(RingEnd.DECLINED, draft.now, command.device_id)
+        draft.put(replace(me, state=State.DECLINED, waiting=False, ring=ring))
         draft.events.append(DeclinedByDevice(command.user_id, command.device_id))
 
 
@@ -256,7 +263,7 @@ def _leave_with_one_device(draft: _Draft, me: Participant, command: Leave) -> No
     leaving = next((session for session in me.sessions if session.session_id == command.session_id), None)
     if leaving is None:
         return  # it moved to another device, or was given up: its last word does not count
-    devices = _devices_without(me, [leaving])
+    devices = me.devices_without([leaving])
     if not devices:
         draft.leave(me, LeaveReason.LEFT)
         return
@@ -264,21 +271,10 @@ def _leave_with_one_device(draft: _Draft, me: Participant, command: Leave) -> No
     if not me.connected:
         # Those that stay have lost their sockets, or not opened one yet: the last to be given up takes the person along.
         deadlines = [session.expires_at for session in me.sessions if session.expires_at]
-        if not _admitted_by(me, me.sessions).issuperset(devices):
+        if not me.admitted_by(me.sessions).issuperset(devices):
             deadlines.append(draft.now + command.grace)
         me = replace(me, state=State.RECONNECTING, grace_deadline=max(deadlines))
     draft.put(me)
-
-
-def _devices_without(me: Participant, gone: Sequence[Session]) -> tuple[DeviceId | None, ...]:
-    """The devices that are in when these sessions are not: each takes along the device by which it was admitted."""
-    ended = _admitted_by(me, gone) - _admitted_by(me, [session for session in me.sessions if session not in gone])
-    return tuple(device for device in me.devices if device not in ended)
-
-
-def _admitted_by(me: Participant, sessions: Sequence[Session]) -> set[DeviceId | None]:
-    """The devices these sessions live by: None admits whoever has no name, or did not say it at the join."""
-    return {session.device_id if session.device_id in me.devices else None for session in sessions}
 
 
 def _end(draft: _Draft, command: End) -> None:
@@ -377,13 +373,13 @@ def _tick(draft: _Draft, _command: Tick) -> None:
         return
     for one in list(draft.people.values()):
         if one.state is State.RINGING and one.ring_deadline and one.ring_deadline <= now:
-            draft.put(replace(one, state=State.MISSED, waiting=False))
+            draft.put(replace(one, state=State.MISSED, waiting=False, ring=one.ring_ended(RingEnd.TIMEOUT, now)))
             draft.events.append(Missed(one.user_id))
         elif one.is_in and one.grace_deadline and one.grace_deadline <= now:
             draft.leave(one, LeaveReason.TIMEOUT)
         elif late := [session for session in one.sessions if session.expires_at and session.expires_at <= now]:
             rest = draft.drop_sessions(one, LeaveReason.TIMEOUT, keep=lambda s: s.expires_at is None or s.expires_at > now)
-            draft.put(replace(rest, devices=_devices_without(one, late)))
+            draft.put(replace(rest, devices=one.devices_without(late)))
 
 
 _HANDLERS: dict[type[Command], Callable[[_Draft, Any], None]] = {

@@ -33,9 +33,10 @@ from secureconnect.calls.commands import (
     Person,
     Tick,
 )
+from secureconnect.calls.receipt_book import ReceiptBook
 from secureconnect.chat.events import Announcer as TimelineAnnouncer
 from secureconnect.clock import Clock
-from secureconnect.errors import NotAMember, NotFound, NotJoined, Unavailable, Unprocessable
+from secureconnect.errors import Conflict, NotAMember, NotFound, NotJoined, Unavailable, Unprocessable
 from secureconnect.ids import CallId, ConversationId, DeviceId, IdFactory, NodeId, SessionId, UserId, short
 from secureconnect.push.queue import PushQueue
 from secureconnect.store import Database
@@ -85,6 +86,7 @@ class CallService:
         node_id: NodeId,
         grace: timedelta,
         pushes: PushQueue,
+        receipts: ReceiptBook,
     ) -> None:
         self._database = database
         self._announcer = Announcer(bus)
@@ -93,6 +95,7 @@ class CallService:
         self._node_id = node_id
         self._grace = grace
         self._pushes = pushes
+        self._receipts = receipts
         self._timeline = TimelineAnnouncer(bus, clock)
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
@@ -151,7 +154,11 @@ class CallService:
         async def make(_connection: AsyncConnection, names: dict[UserId, str]) -> Command:
             return Join(Person(user_id, names[user_id]), self._grace, device_id, mode)
 
-        return await self._command(call_id, make, user_id)
+        try:
+            return await self._command(call_id, make, user_id)
+        except Conflict as refusal:
+            self._receipts.refused(user_id, call_id, device_id, refusal.code)
+            raise
 
     async def decline(self, user_id: UserId, call_id: CallId, device_id: DeviceId | None = None) -> Call:
         """Do not answer. Raises NotFound, AlreadyJoined, CallEnded."""

@@ -16,6 +16,7 @@ from secureconnect.ids import NodeId, short
 from secureconnect.store import Database
 from secureconnect.store import calls as store
 from secureconnect.store.idempotency import forget_old
+from secureconnect.store.receipts import forget_old_receipts
 
 log = structlog.get_logger(__name__)
 
@@ -101,6 +102,7 @@ class Timers:
         now = self._clock.now()
         if now >= self._tidy_at:
             await self._database.transact(lambda connection: forget_old(connection, now))
+            await self._database.transact(lambda connection: forget_old_receipts(connection, now))
             self._tidy_at = now + TIDYING
 
     async def _find_lost_nodes(self) -> None:

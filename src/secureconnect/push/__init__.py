@@ -44,8 +44,21 @@ class Outcome(StrEnum):
     OVERTAKEN = "overtaken"
 
 
+class Attempt(Struct, frozen=True):
+    """One attempt to send a push, the `number`-th, and what came of it: an Outcome, or `retried`."""
+
+    number: int
+    sent_at: datetime
+    answered_at: datetime
+    outcome: str
+    detail: str
+
+
 class Push(Struct, frozen=True):
-    """One push on its way to one device. `payload` is flat, since FCM carries nothing else; `attempts` counts this one."""
+    """One push on its way to one device. `payload` is flat, since FCM carries nothing else; `attempts` counts this one.
+
+    `history` are the attempts before this one whose end is known: of a process that died in the middle it is not.
+    """
 
     push_id: UUID
     call_id: CallId
@@ -57,10 +70,28 @@ class Push(Struct, frozen=True):
     expires_at: datetime
     address: str
     attempts: int = 1
+    history: tuple[Attempt, ...] = ()
 
     def seconds_left(self, now: datetime) -> int:
         """How long this is worth delivering, whole seconds; 0 is now or never."""
         return max(0, int((self.expires_at - now).total_seconds()))
+
+
+class Record(Struct, frozen=True):
+    """All that is known of a push, done or not. Done without an attempt of the last number: it was closed, and not sent again."""
+
+    user_id: UserId
+    device_id: DeviceId
+    provider: Provider
+    kind: Kind
+    created_at: datetime
+    expires_at: datetime
+    attempts: int
+    history: tuple[Attempt, ...]
+    is_under_way: bool
+    done_at: datetime | None
+    outcome: Outcome | None
+    detail: str
 
 
 class Delivered(Struct, frozen=True):

@@ -7,7 +7,7 @@ somebody still rings. Between claim and answer a process may die; then the lease
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from secureconnect.clock import Clock
 from secureconnect.errors import ServiceError
 from secureconnect.ids import NodeId, short
-from secureconnect.push import Delivered, Gone, Outcome, Provider, Push, Refused, Retry, Sender, Verdict
+from secureconnect.push import Attempt, Delivered, Gone, Outcome, Provider, Push, Refused, Retry, Sender, Verdict
 from secureconnect.store import Database
 from secureconnect.store import push as store
 from secureconnect.store.devices import remove_address
@@ -33,6 +33,8 @@ LEASE = timedelta(seconds=12)
 """Longer than a provider may take, so that nobody else sends what is still under way; short beside a ring."""
 FIRST_BACKOFF, LAST_BACKOFF = 0.5, 60.0
 """Seconds until the second attempt, doubled each time and spread by a quarter, up to a minute."""
+HISTORY = 20
+"""Attempts of one push that are remembered one by one, the last: a ring has no more, a notice is tried for a day."""
 TIDYING_SECONDS = 3600.0
 
 OnOutcome = Callable[[Provider, str], None]
@@ -108,23 +110,24 @@ class _Desk:
         self.node_id = node_id
         self._on_outcome = on_outcome
 
-    async def record(self, push: Push, verdict: Verdict) -> None:
+    async def record(self, push: Push, verdict: Verdict, sent_at: datetime) -> None:
         """Close the push, or give it back. When that fails the lease runs out and it is sent again: at least once."""
         now, node_id, detail = self.clock.now(), self.node_id, verdict.detail
         again = now + _pause(push.attempts, verdict.after) if isinstance(verdict, Retry) else None
         if again is not None and again >= push.expires_at:
             again = None
         outcome = _outcome_of(verdict)
+        word = "retried" if again is not None else str(outcome)
+        history = (*push.history[1 - HISTORY :], Attempt(push.attempts, sent_at, now, word, detail))
 
         async def work(connection: AsyncConnection) -> None:
             if again is not None:
-                await store.postpone(connection, push.push_id, node_id, again, detail)
+                await store.postpone(connection, push.push_id, node_id, again, detail, history=history)
                 return
-            await store.finish(connection, push.push_id, node_id, now, outcome=outcome, detail=detail)
+            await store.finish(connection, push.push_id, node_id, now, outcome=outcome, detail=detail, history=history)
             if outcome is Outcome.GONE:
                 await remove_address(connection, push.address)
 
-        word = "retried" if again is not None else str(outcome)
         log.info(
             "push",
             call=short(push.call_id),
@@ -211,6 +214,7 @@ class _Lane:
 
     async def _send(self, push: Push) -> None:
         verdict: Verdict
+        sent_at = self._desk.clock.now()
         try:
             async with asyncio.timeout(self._send_seconds):
                 verdict = await self._sender.send(push)
@@ -219,7 +223,7 @@ class _Lane:
         except Exception:  # one push that cannot be made must not end the lane
             log.exception("push failed", provider=str(self._provider), call=short(push.call_id))
             verdict = Retry("a fault of ours, see the log")
-        await self._desk.record(push, verdict)
+        await self._desk.record(push, verdict, sent_at)
 
 
 def _pause(attempts: int, after: float | None) -> timedelta:

@@ -5,16 +5,36 @@ online in the middle of a ring must ring.
 """
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
 
 from secureconnect.bus import Backlog, Bus, Entry, user_topic
 from secureconnect.calls.call import Call
 from secureconnect.clock import Clock
-from secureconnect.ids import UserId, short
+from secureconnect.ids import CallId, DeviceId, UserId, short
+from secureconnect.signaling import reports
 from secureconnect.signaling.hub import Channel, Hub
-from secureconnect.signaling.protocol import CallIncoming, EventsWelcome, encode, view_of, with_cursor
+from secureconnect.signaling.protocol import CallIncoming, ErrorFrame, EventsWelcome, encode, view_of, with_cursor
+from secureconnect.signaling.session import TokenBucket, strike_bucket
 from secureconnect.signaling.upgrade import Attachment, position_of, uuid_of
 
 RingingFor = Callable[[UserId], Awaitable[list[Call]]]
+REPORTS_PER_SECOND, REPORTS_AT_ONCE = 2.0, 20.0
+"""A device is rung seldom, and says of each ring once that it is shown."""
+CLOSE_ABUSE = 1008
+
+
+class Receipts(Protocol):
+    """Who wants to know what became of a ring at a device."""
+
+    def delivered(self, user_id: UserId, call_id: CallId, device_id: DeviceId | None) -> None:
+        """It went out on the socket. Must not wait."""
+        ...
+
+    def shown(self, user_id: UserId, call_id: CallId, device_id: DeviceId | None) -> None:
+        """The device says that it is shown. Must not wait."""
+        ...
 
 
 class InboxRoom:
@@ -34,7 +54,9 @@ class InboxRoom:
 class InboxSockets:
     """All events sockets of this node."""
 
-    def __init__(self, *, bus: Bus, clock: Clock, ringing_for: RingingFor) -> None:
+    def __init__(self, *, bus: Bus, clock: Clock, ringing_for: RingingFor, receipts: Receipts, limited: bool) -> None:
+        self.receipts = receipts
+        self.limited = limited
         self._bus = bus
         self._clock = clock
         self._ringing_for = ringing_for
@@ -46,7 +68,7 @@ class InboxSockets:
         after = position_of(query, "cursor")
         topic = user_topic(user_id)
         room = await self._hub.enter(topic)
-        inbox = Inbox(self, room, user_id, str(device) if device else "")
+        inbox = Inbox(self, room, user_id, DeviceId(device) if device else None)
         room.inboxes.append(inbox)
         try:
             inbox.backlog = await self._bus.read(topic, after)
@@ -68,8 +90,10 @@ class InboxSockets:
         assert backlog is not None
         if backlog.entries is not None:
             welcome = EventsWelcome(inbox.user_id, str(inbox.after), resumed=True)
-            missed = [with_cursor(entry.seq, entry.body) for entry in backlog.entries if inbox.hears(entry)]
-            return [encode(welcome), *missed]
+            missed = [entry for entry in backlog.entries if inbox.hears(entry)]
+            for entry in missed:
+                inbox.note_ring(entry.body)
+            return [encode(welcome), *(with_cursor(entry.seq, entry.body) for entry in missed)]
         welcome = EventsWelcome(inbox.user_id, str(backlog.head), resumed=False)
         now = self._clock.now()
         rings = []
@@ -77,18 +101,37 @@ class InboxSockets:
             me = call.participant(inbox.user_id)
             event = CallIncoming(call.call_id, now, view_of(call), waiting=me is not None and me.waiting)
             rings.append(with_cursor(backlog.head, encode(event)))
+            self.receipts.delivered(inbox.user_id, call.call_id, inbox.device_id)
         return [encode(welcome), *rings]
 
 
 class Inbox:
     """One events socket: the attachment that `signaling.socket` drives."""
 
-    __slots__ = ("_channel", "_device", "_head", "_sockets", "_waiting", "after", "backlog", "kind", "ringing", "room", "user_id")
+    __slots__ = (
+        "_channel",
+        "_device",
+        "_head",
+        "_reports",
+        "_sockets",
+        "_strikes",
+        "_waiting",
+        "after",
+        "backlog",
+        "device_id",
+        "kind",
+        "ringing",
+        "room",
+        "user_id",
+    )
 
-    def __init__(self, sockets: InboxSockets, room: InboxRoom, user_id: UserId, device: str) -> None:
+    def __init__(self, sockets: InboxSockets, room: InboxRoom, user_id: UserId, device_id: DeviceId | None) -> None:
         self.kind = "events"
         self._sockets = sockets
-        self._device = device
+        self._device = str(device_id) if device_id else ""
+        self._reports: TokenBucket | None = None
+        self._strikes: TokenBucket | None = None
+        self.device_id = device_id
         self._channel: Channel | None = None
         self._waiting: list[Entry] | None = []
         self._head = 0
@@ -113,6 +156,13 @@ class Inbox:
             self._waiting.append(entry)
         elif self._channel is not None and entry.seq > self._head:
             self._channel.send(frame)
+            self.note_ring(entry.body)
+
+    def note_ring(self, body: bytes) -> None:
+        """An event went out; when it is a ring, that is worth remembering."""
+        call_id = reports.ring_in(body)
+        if call_id is not None:
+            self._sockets.receipts.delivered(self.user_id, call_id, self.device_id)
 
     def opened(self, channel: Channel) -> None:
         assert self.backlog is not None
@@ -127,7 +177,30 @@ class Inbox:
         self.backlog, self.ringing = None, []
 
     def received(self, frame: bytes, now: float) -> None:
-        """Nothing a client says here means anything but that it lives."""
+        """A device says that it shows a ring. Anything else is refused in words, and shows that the device lives."""
+        if self._reports is None:  # most sockets never say a word
+            self._reports = TokenBucket(REPORTS_PER_SECOND, REPORTS_AT_ONCE, now)
+        if self._sockets.limited and not self._reports.take(now):
+            self._refuse("rate_limited", "More than 2 reports a second: slow down.", now)
+            return
+        try:
+            report = reports.decode(frame)
+        except msgspec.ValidationError as failure:
+            unknown = str(failure).endswith("`$.type`")
+            self._refuse("unknown_type" if unknown else "malformed", str(failure), now)
+        except (msgspec.DecodeError, RecursionError) as failure:
+            self._refuse("malformed", str(failure), now)
+        else:
+            self._sockets.receipts.shown(self.user_id, report.call_id, self.device_id)
+
+    def _refuse(self, code: str, detail: str, now: float) -> None:
+        if self._channel is None:
+            return
+        self._channel.send(encode(ErrorFrame(code, detail)))
+        if self._strikes is None:
+            self._strikes = strike_bucket(now)
+        if self._sockets.limited and not self._strikes.take(now):
+            self._channel.close(CLOSE_ABUSE, "too many frames that could not be accepted")
 
     async def closed(self) -> None:
         await self._sockets.close(self)

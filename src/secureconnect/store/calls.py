@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from sqlalchemy import Row, Select, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from secureconnect.calls.call import Call, CallType, EndReason, Participant, Session, State, Status, due_at
+from secureconnect.calls.call import Call, CallType, EndReason, Participant, Ring, RingEnd, Session, State, Status, due_at
 from secureconnect.ids import CallId, ConversationId, DeviceId, NodeId, SessionId, UserId
 from secureconnect.store.tables import call_participants, call_sessions, calls, nodes
 
@@ -223,6 +223,7 @@ def _call_columns(call: Call) -> dict[str, Any]:
 
 def _participant_columns(call: Call, position: int) -> dict[str, Any]:
     one = call.participants[position]
+    ring = one.ring
     return {
         "call_id": call.call_id,
         "user_id": one.user_id,
@@ -235,6 +236,11 @@ def _participant_columns(call: Call, position: int) -> dict[str, Any]:
         "grace_deadline": one.grace_deadline,
         "joined_at": one.joined_at,
         "left_at": one.left_at,
+        "rang_at": ring and ring.began_at,
+        "rang_waiting": ring and ring.waiting,
+        "ring_end": ring and ring.end,
+        "ring_ended_at": ring and ring.ended_at,
+        "ring_device_id": ring and ring.device_id,
     }
 
 
@@ -267,6 +273,17 @@ def _participant(row: Row[Any], sessions: Sequence[Session]) -> Participant:
         grace_deadline=row.grace_deadline,
         joined_at=row.joined_at,
         left_at=row.left_at,
+        ring=_ring(row) if row.rang_at else None,
+    )
+
+
+def _ring(row: Row[Any]) -> Ring:
+    return Ring(
+        began_at=row.rang_at,
+        waiting=row.rang_waiting,
+        end=RingEnd(row.ring_end) if row.ring_end else None,
+        ended_at=row.ring_ended_at,
+        device_id=DeviceId(row.ring_device_id) if row.ring_device_id else None,
     )
 
 

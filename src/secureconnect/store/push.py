@@ -14,13 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.calls.call import State
 from secureconnect.ids import CallId, DeviceId, NodeId, UserId
-from secureconnect.push import Kind, Outcome, Provider, Push
+from secureconnect.push import Attempt, Kind, Outcome, Provider, Push, Record
 from secureconnect.store.tables import call_participants, devices, pushes
 
 REMEMBERED = timedelta(days=30)
 """How long it is known what became of a push."""
 DETAIL_CHARS = 200
 _payload = msgspec.json.Decoder(dict[str, str])
+_history = msgspec.json.Decoder(tuple[Attempt, ...])
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -85,17 +86,32 @@ async def claim(
 
 
 async def finish(
-    connection: AsyncConnection, push_id: UUID, owner: NodeId, now: datetime, *, outcome: Outcome, detail: str = ""
+    connection: AsyncConnection,
+    push_id: UUID,
+    owner: NodeId,
+    now: datetime,
+    *,
+    outcome: Outcome,
+    detail: str = "",
+    history: Sequence[Attempt] = (),
 ) -> None:
     """It is over, unless somebody else has taken it in the meantime."""
     values = {"lease_owner": None, "due_at": None, "done_at": now, "outcome": outcome, "detail": detail[:DETAIL_CHARS]}
-    await connection.execute(update(pushes).where(*_held(push_id, owner)).values(values))
+    await connection.execute(update(pushes).where(*_held(push_id, owner)).values(values | _kept(history)))
 
 
-async def postpone(connection: AsyncConnection, push_id: UUID, owner: NodeId, until: datetime, detail: str) -> None:
+async def postpone(
+    connection: AsyncConnection, push_id: UUID, owner: NodeId, until: datetime, detail: str, *, history: Sequence[Attempt] = ()
+) -> None:
     """Give it back, to be tried again from then on."""
     values = {"lease_owner": None, "due_at": until, "detail": detail[:DETAIL_CHARS]}
-    await connection.execute(update(pushes).where(*_held(push_id, owner)).values(values))
+    await connection.execute(update(pushes).where(*_held(push_id, owner)).values(values | _kept(history)))
+
+
+async def records_of(connection: AsyncConnection, call_id: CallId) -> list[Record]:
+    """All pushes of a call, in the order they were queued."""
+    query = select(pushes).where(pushes.c.call_id == call_id).order_by(pushes.c.push_id)
+    return [_record(row) for row in await connection.execute(query)]
 
 
 async def release(connection: AsyncConnection, now: datetime, owner: NodeId | None = None) -> None:
@@ -157,6 +173,27 @@ def _held(push_id: UUID, owner: NodeId) -> tuple[ColumnElement[bool], ColumnElem
     return pushes.c.push_id == push_id, pushes.c.lease_owner == owner
 
 
+def _kept(history: Sequence[Attempt]) -> dict[str, str]:
+    return {"history": msgspec.json.encode(history).decode()} if history else {}
+
+
+def _record(row: Row[Any]) -> Record:
+    return Record(
+        user_id=UserId(row.user_id),
+        device_id=DeviceId(row.device_id),
+        provider=Provider(row.provider),
+        kind=Kind(row.kind),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        attempts=row.attempts,
+        history=_history.decode(row.history) if row.history else (),
+        is_under_way=row.lease_owner is not None,
+        done_at=row.done_at,
+        outcome=Outcome(row.outcome) if row.outcome else None,
+        detail=row.detail or "",
+    )
+
+
 def _push(row: Row[Any]) -> Push:
     return Push(
         push_id=row.push_id,
@@ -169,4 +206,5 @@ def _push(row: Row[Any]) -> Push:
         expires_at=row.expires_at,
         address=row.address,
         attempts=row.attempts,
+        history=_history.decode(row.history) if row.history else (),
     )

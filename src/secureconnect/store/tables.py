@@ -151,6 +151,12 @@ call_participants = Table(
     Column("grace_deadline", UtcDateTime),
     Column("joined_at", UtcDateTime),
     Column("left_at", UtcDateTime),
+    # What is remembered of the ring, whatever the person did afterwards; null of who was not rung.
+    Column("rang_at", UtcDateTime),
+    Column("rang_waiting", Boolean),
+    Column("ring_end", String(16)),
+    Column("ring_ended_at", UtcDateTime),
+    Column("ring_device_id", Uuid),
     Index(None, "user_id", "call_id"),
     Index(None, "user_id", "state"),
 )
@@ -224,6 +230,8 @@ pushes = Table(
     Column("done_at", UtcDateTime, index=True),
     Column("outcome", String(16)),
     Column("detail", String(200)),
+    # The attempts that were answered, as JSON: never asked for but with the rest of the row.
+    Column("history", Text),
     Index(None, "provider", "due_at"),
 )
 
@@ -244,4 +252,17 @@ quality_readings = Table(
     Column("in_kbps", Float),
     Column("out_kbps", Float),
     Column("mos", Float),
+)
+
+# What devices made of a ring: it came by a socket, it was shown, an answer was refused. One of a kind for a device and a call.
+ring_receipts = Table(
+    "ring_receipts",
+    metadata,
+    Column("call_id", Uuid, ForeignKey("calls.call_id"), primary_key=True),
+    Column("user_id", Uuid, primary_key=True),
+    # All zeros for the devices that give no name.
+    Column("device_id", Uuid, primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("reason", String(32), nullable=False),
+    Column("at", UtcDateTime, nullable=False, index=True),
 )

@@ -13,11 +13,13 @@ import pytest
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from secureconnect.accounts.devices import DeviceService, Registration
+from secureconnect.accounts.devices import DeviceService, Platform, Registration
 from secureconnect.accounts.ring_tokens import RingTokens
 from secureconnect.bus.memory import MemoryBus
 from secureconnect.calls.call import Call, CallType
+from secureconnect.calls.receipt_book import ReceiptBook
 from secureconnect.calls.service import CallService, InitiateRequest
+from secureconnect.calls.traces import CallTraces
 from secureconnect.chat.service import ChatService
 from secureconnect.clock import SystemClock, unix_microseconds
 from secureconnect.ids import ConversationId, DeviceId, IdFactory, NodeId, UserId
@@ -77,6 +79,8 @@ class Switchboard:
         self.outboxes: list[Outbox] = []
         self.chat = ChatService(database=database, bus=bus, ids=self.ids, clock=clock, on_member_removed=self._on_member_removed)
         self.devices = DeviceService(database, clock, PROVIDERS)
+        self.receipts = ReceiptBook(database=database, clock=clock)
+        self.traces = CallTraces(database)
         self.calls = CallService(
             database=database,
             bus=bus,
@@ -89,6 +93,7 @@ class Switchboard:
                 ring_tokens=RingTokens(secret="a-secret-of-these-tests_" * 2, issuer="here", audience="here", clock=clock),
                 wake=self._wake,
             ),
+            receipts=self.receipts,
         )
 
     def _wake(self) -> None:
@@ -103,9 +108,11 @@ class Switchboard:
         await self.database.transact(lambda connection: insert_user(connection, User(user_id, None, name), self.clock.now()))
         return user_id
 
-    async def device(self, user_id: UserId, provider: Provider = Provider.LOG, device_id: UUID | None = None) -> DeviceId:
+    async def device(
+        self, user_id: UserId, provider: Provider = Provider.LOG, device_id: UUID | None = None, *, platform: Platform = "ios"
+    ) -> DeviceId:
         device = DeviceId(device_id or uuid4())
-        await self.devices.put(user_id, device, Registration("ios", provider, token=os.urandom(32).hex()))
+        await self.devices.put(user_id, device, Registration(platform, provider, token=os.urandom(32).hex()))
         return device
 
     async def ring(self, caller: UserId, *callees: UserId, seconds: float = 45) -> Call:

@@ -1,0 +1,55 @@
+"""Receipts of rings in the database: the SQL beside the function that runs it. Called by calls.receipt_book and calls.traces."""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from secureconnect.calls.receipts import Receipt, ReceiptKey, ReceiptKind
+from secureconnect.ids import CallId, DeviceId, UserId
+from secureconnect.store.tables import call_participants, ring_receipts
+
+REMEMBERED = timedelta(days=30)
+"""As long as pushes are."""
+
+
+async def insert_receipts(connection: AsyncConnection, receipts: Collection[Receipt]) -> set[ReceiptKey]:
+    """Keep those that are the first of their key; the keys of all that concern somebody who was rung in that call."""
+    calls = {receipt.key.call_id for receipt in receipts}
+    people = call_participants.c
+    rung = select(people.call_id, people.user_id).where(people.call_id.in_(calls), people.rang_at.is_not(None))
+    known_people = {(row.call_id, row.user_id) for row in await connection.execute(rung)}
+    meant = {receipt.key: receipt for receipt in receipts if (receipt.key.call_id, receipt.key.user_id) in known_people}
+    if not meant:
+        return set()
+    earlier = {receipt.key for receipt in await _find(connection, {key.call_id for key in meant})}
+    rows = [_columns(receipt) for key, receipt in meant.items() if key not in earlier]
+    if rows:
+        await connection.execute(insert(ring_receipts), rows)
+    return set(meant)
+
+
+async def receipts_of(connection: AsyncConnection, call_id: CallId) -> list[Receipt]:
+    """All of a call, the earliest first."""
+    return sorted(await _find(connection, [call_id]), key=lambda receipt: receipt.at)
+
+
+async def forget_old_receipts(connection: AsyncConnection, now: datetime) -> None:
+    """What nobody will ask about any more."""
+    await connection.execute(delete(ring_receipts).where(ring_receipts.c.at < now - REMEMBERED))
+
+
+async def _find(connection: AsyncConnection, calls: Collection[CallId]) -> list[Receipt]:
+    rows = await connection.execute(select(ring_receipts).where(ring_receipts.c.call_id.in_(calls)))
+    return [
+        Receipt(
+            ReceiptKey(CallId(row.call_id), UserId(row.user_id), DeviceId(row.device_id), ReceiptKind(row.kind)), row.at, row.reason
+        )
+        for row in rows
+    ]
+
+
+def _columns(receipt: Receipt) -> dict[str, object]:
+    key = {name: getattr(receipt.key, name) for name in ReceiptKey.__struct_fields__}
+    return {**key, "at": receipt.at, "reason": receipt.reason}
