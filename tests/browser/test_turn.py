@@ -1,9 +1,11 @@
 """Two pages that may use nothing but a TURN server see and hear each other, over each transport."""
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import anyio
 import httpx2
 import pytest
 from playwright.async_api import Browser, async_playwright
@@ -85,3 +87,36 @@ async def test_by_relay_alone(server: ServerProcess, browser: Browser, way: str,
         assert person.faults == []
     for person in (ada, linus):
         await person.page.context.close()
+
+
+async def test_the_test_before_a_call_tries_each_transport(server: ServerProcess, browser: Browser, tmp_path: Path) -> None:
+    """What works is measured, what does not is named; the report says both, and no secret."""
+    url = f"https://{ADDRESS}:{urlsplit(server.url).port}"
+    async with httpx2.AsyncClient(verify=False) as http:
+        account = await register(http, url, "Mai")
+        await converse(http, account, await register(http, url, "Bao"))
+        offered = (await http.get(f"{url}/v1/ice-servers", headers=account.headers)).json()["ice_servers"]
+    mai = await PersonPage.open(browser, account, tmp_path)
+    wrong = {**offered[-1], "urls": [offered[-1]["urls"][0]], "credential": "not-the-one"}
+    await mai.page.route(
+        "**/v1/ice-servers", lambda route: route.fulfill(json={"ice_servers": [*offered, wrong], "expires_at": None})
+    )
+    await mai.page.evaluate("location.hash = '#/test'")
+    await mai.page.locator(".call-test[data-done=true]").wait_for()
+    await mai.press("speaker-heard")
+    lines = "() => [...document.querySelectorAll('[data-transport]')].map((line) => [line.dataset.transport, line.dataset.verdict])"
+    verdicts = await mai.page.evaluate(lines)
+    assert verdicts == [["udp", "good"], ["tcp", "good"], ["tls", "good"], ["udp", "bad"]]
+    await mai.picture("call-test")
+    async with mai.page.expect_download() as saving:
+        await mai.press("test-save")
+    report = await anyio.Path(await (await saving.value).path()).read_text()
+    figures = r"connected in \d+ ms, round trip [\d.]+ ms, jitter [\d.]+ ms, loss (\d+) %"
+    works = re.findall(rf"^(\w+) +\S+: works, {figures}$", report, re.MULTILINE)
+    assert works == [("udp", "0"), ("tcp", "0"), ("tls", "0")], report
+    assert "nothing passes (401" in report
+    assert "camera     works" in report
+    assert "speaker    heard" in report
+    assert account.user_id not in report
+    assert mai.faults == []
+    await mai.page.context.close()

@@ -221,4 +221,23 @@ async def ice_servers(
     return IceServers(offered.servers, offered.expires_at)
 
 
-routes: list[HTTPRouteHandler] = [initiate, history, read, join, decline, leave, end, invite, shown, trace, ice_servers]
+@get(
+    "/v1/ice-servers",
+    tags=["calls"],
+    summary="STUN and TURN servers for a test",
+    description="For a test of the network before a call. TURN credentials are this user's outside any call.",
+    responses=problems(),
+)
+async def ice_servers_for_a_test(
+    principal: SignedIn,
+    ice: Ice,
+    region: Annotated[str | None, QueryParameter(description="TURN servers near there, instead of near this node.")] = None,
+) -> IceServers:
+    offered = ice.offer(principal.user_id, None, region)
+    return IceServers(offered.servers, offered.expires_at)
+
+
+routes: list[HTTPRouteHandler] = [
+    *(initiate, history, read, join, decline, leave, end, invite),
+    *(shown, trace, ice_servers, ice_servers_for_a_test),
+]

@@ -75,14 +75,14 @@ class IceServerList:
         """For this user in this call, in the region of this node."""
         return self.offer(user_id, call_id).servers
 
-    def offer(self, user_id: UserId, call_id: CallId, region: str | None = None) -> Offered:
-        """For this user in this call, in `region`, or that of this node."""
+    def offer(self, user_id: UserId, call_id: CallId | None, region: str | None = None) -> Offered:
+        """For this user in this call, or in none (a test before it), in `region`, or that of this node."""
         servers, secret = self._of_region(region or self._region)
         if not servers:
             return Offered(self._stun, None)
         # Whole seconds, as the username says it.
         expires_at = (self._clock.now() + self._lifetime).replace(microsecond=0)
-        username, credential = turn_credentials(secret, f"{user_id}.{call_id}", expires_at)
+        username, credential = turn_credentials(secret, f"{user_id}.{call_id or 'test'}", expires_at)
         opened = [IceServer(urls=one.urls, username=username, credential=credential) for one in servers]
         return Offered([*self._stun, *opened], expires_at)
 

@@ -44,6 +44,11 @@ def test_a_credential_is_the_hmac_of_a_name_that_says_until_when() -> None:
         assert (server.username, server.credential) == (username, password)
 
 
+def test_a_test_before_a_call_is_counted_by_itself() -> None:
+    names = {server.username for server in servers().offer(ANNA, None).servers[1:]}
+    assert names == {f"{int(datetime(2026, 3, 1, 13, tzinfo=UTC).timestamp())}:{ANNA}.test"}
+
+
 def test_stun_servers_come_first_and_carry_no_credential() -> None:
     first = servers().offer(ANNA, CALL).servers[0]
     assert (first.urls, first.username, first.credential) == (["stun:stun.example:3478"], None, None)

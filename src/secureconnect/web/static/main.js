@@ -16,6 +16,7 @@ import { play } from './tones.js';
 import { showAfterCall } from './view/after-call.js';
 import { toast } from './view/announce.js';
 import { showDetails } from './view/call-details.js';
+import { showCallTest } from './view/call-test.js';
 import { greenRoom } from './view/green-room.js';
 import { HomeView } from './view/home.js';
 import { IncomingView } from './view/incoming.js';
@@ -26,6 +27,7 @@ import { Stage } from './view/stage.js';
 import { language, problemText, t } from './words.js';
 
 const CALL_ADDRESS = '#/call';
+const TEST_ADDRESS = /^#\/?test$/;
 
 class App {
   /** @type {Stage|null} */ stage = null;
@@ -41,7 +43,7 @@ class App {
       call: (conversation, type) => void this.call(conversation, type),
       join: (conversation) => void this.join(conversation),
       newConversation: () => void this.newConversation(),
-      settings: () => showSettings({ me, media: this.switchboard.newMedia(true), signOut: () => void this.signOut() }),
+      settings: () => showSettings({ me, media: this.switchboard.newMedia(true), signOut: () => void this.signOut(), callTest: (media) => showCallTest(api, media) }),
     });
     this.incoming = new IncomingView(this.switchboard, this.chats, {
       accept: ({ call }, video) => void this.accept(call, video),
@@ -143,7 +145,7 @@ class App {
       void media.open();
       return media;
     }
-    if (await greenRoom({ title, people, go, media })) return media;
+    if (await greenRoom({ title, people, go, media, callTest: () => showCallTest(this.api, media) })) return media;
     media.close();
     return null;
   }
@@ -197,8 +199,16 @@ class App {
     if (conversation && this.switchboard.active) inviteToCall(this.switchboard.active.call, conversation);
   }
 
-  /** The address says what is on the screen: `#/call`, `#/c/<id>` or nothing. */
+  /** The test of devices and network has an address of its own, to be sent to somebody who cannot be heard. */
+  #test() {
+    const media = this.switchboard.newMedia(true);
+    history.replaceState(null, '', location.pathname);
+    showCallTest(this.api, media, () => media.close());
+  }
+
+  /** The address says what is on the screen: `#/call`, `#/c/<id>`, `#/test` or nothing. */
   #route() {
+    if (TEST_ADDRESS.test(location.hash)) this.#test();
     const onStage = location.hash === CALL_ADDRESS && this.stage !== null;
     if (this.stage) this.stage.element.hidden = !onStage;
     document.body.classList.toggle('on-stage', onStage);

@@ -165,9 +165,9 @@ export class Api extends EventTarget {
     return this.request('POST', `/v1/calls/${callId}/invite`, { user_ids: userIds });
   }
 
-  /** @param {string} callId @returns {Promise<{ice_servers: RTCIceServer[], expires_at: string|null}>} */
+  /** @param {string|null} callId null for a test before a call @returns {Promise<{ice_servers: RTCIceServer[], expires_at: string|null}>} */
   iceServers(callId) {
-    return this.request('GET', `/v1/calls/${callId}/ice-servers`);
+    return this.request('GET', callId ? `/v1/calls/${callId}/ice-servers` : '/v1/ice-servers');
   }
 
   /**

@@ -5,6 +5,7 @@
  *
  * @import {Call} from '/sdk/call.js'
  * @import {LocalMedia} from '/sdk/media.js'
+ * @import {Layout} from './tiles.js'
  */
 import { problemText, t } from '../words.js';
 import { announce, toast } from './announce.js';
@@ -17,6 +18,8 @@ const EMOJI = ['👍', '❤️', '😂', '👏', '🎉', '🤔'];
 /** @typedef {{layout: () => void, devices: () => void, details: () => void, invite: () => void, messages: () => void, react: (emoji: string) => void}} BarActions */
 
 export class Bar {
+  /** @type {Layout} */ layoutNow = 'grid';
+
   /** @param {Call} call @param {LocalMedia} media @param {BarActions} actions */
   constructor(call, media, actions) {
     this.call = call;
@@ -26,7 +29,7 @@ export class Bar {
     this.camera = iconButton('camera', t('camera_off'), () => this.toggleCamera(), { test: 'camera', class: 'round' });
     this.share = iconButton('share', t('share'), () => this.toggleShare(), { test: 'share', class: 'round', hidden: !canShare() });
     this.hand = iconButton('hand', t('raise_hand'), () => this.toggleHand(), { test: 'hand', class: 'round roomy' });
-    this.layout = iconButton('spotlight', t('layout_spotlight'), actions.layout, { test: 'layout', class: 'round roomy' });
+    this.layout = iconButton('grid', t('layout_is_grid'), actions.layout, { test: 'layout', class: 'round roomy' });
     const react = iconButton('smile', t('react'), () => {}, { test: 'react', class: 'round' });
     const more = iconButton('more', t('more'), () => {}, { test: 'more', class: 'round' });
     const leave = iconButton('phone-down', t('leave'), () => void call.leave(), { test: 'leave', class: 'round leave' });
@@ -35,8 +38,9 @@ export class Bar {
     this.update('grid');
   }
 
-  /** @param {'grid'|'spotlight'} layout in use */
+  /** @param {Layout} layout in use */
   update(layout) {
+    this.layoutNow = layout;
     const { muted, tracks, trouble, opening } = this.media;
     const silent = muted || !tracks.microphone;
     const micTrouble = troubleSentence('microphone', trouble.microphone);
@@ -45,7 +49,7 @@ export class Bar {
     relabel(this.camera, tracks.camera ? 'camera' : 'camera-off', cameraTrouble ?? `${t(tracks.camera ? 'camera_off' : 'camera_on')} (V)`);
     relabel(this.share, 'share', `${t(tracks.screen ? 'stop_sharing' : 'share')} (S)`);
     relabel(this.hand, 'hand', `${t(this.call.handRaised ? 'lower_hand' : 'raise_hand')} (H)`);
-    relabel(this.layout, layout === 'grid' ? 'spotlight' : 'grid', t(layout === 'grid' ? 'layout_spotlight' : 'layout_grid'));
+    relabel(this.layout, layout, `${t(`layout_is_${layout}`)} (L)`);
     this.mic.classList.toggle('off', silent && !opening);
     this.camera.classList.toggle('off', !tracks.camera && !opening);
     this.share.classList.toggle('on', tracks.screen !== null);
@@ -107,7 +111,7 @@ export class Bar {
     return [
       ...(narrow ? [
         { icon: /** @type {const} */ ('hand'), label: t(call.handRaised ? 'lower_hand' : 'raise_hand'), act: () => this.toggleHand() },
-        { icon: /** @type {const} */ ('grid'), label: t('change_layout'), act: actions.layout },
+        { icon: this.layoutNow, label: t(`layout_is_${this.layoutNow}`), act: actions.layout },
       ] : []),
       { icon: /** @type {const} */ ('person-add'), label: t('invite'), act: actions.invite, test: 'invite' },
       { icon: /** @type {const} */ ('chat'), label: t('messages'), act: actions.messages },

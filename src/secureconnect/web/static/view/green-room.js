@@ -17,6 +17,7 @@ import { Pickers } from './pickers.js';
  * @param {string} options.people who is in already, or who will be rung
  * @param {string} options.go the word on the button when all is well
  * @param {LocalMedia} options.media not opened yet
+ * @param {() => void} options.callTest opens the test of devices and network
  * @returns {Promise<boolean>} false when the person changed their mind; the media is open or opening then as well
  */
 export function greenRoom(options) {
@@ -28,7 +29,7 @@ class GreenRoom {
   #went = false;
 
   /** @param {Parameters<typeof greenRoom>[0]} options @param {(go: boolean) => void} resolve */
-  constructor({ title, people, go, media }, resolve) {
+  constructor({ title, people, go, media, callTest }, resolve) {
     this.media = media;
     this.go = go;
     this.video = h('video', { muted: true, autoplay: true, playsInline: true, class: 'mirrored', 'aria-label': t('own_picture') });
@@ -44,6 +45,7 @@ class GreenRoom {
       content: [h('div', { class: 'green-room-columns' },
         h('div', { class: 'preview' }, this.video, this.face, h('div', { class: 'preview-buttons' }, this.mic, this.camera)),
         h('div', { class: 'green-room-side' }, h('p', { class: 'muted' }, people), this.pickers.element, this.trouble, this.button,
+          h('button', { type: 'button', class: 'button small', test: 'open-call-test', on: { click: callTest } }, t('call_test')),
           h('label', { class: 'check' }, skip, t('skip_green_room'))))],
       closed: () => this.#closed(resolve),
     });

@@ -7,7 +7,8 @@
  */
 import { icon } from '../icons.js';
 import { t } from '../words.js';
-import { avatar, h, showTrack } from './element.js';
+import { avatar, h, setText, showTrack } from './element.js';
+import { WEAK } from './tile.js';
 
 /** Moves on the four corners: where an arrow key leads. @type {Record<string, [string, string]>} */
 const ARROWS = { ArrowLeft: ['right', 'left'], ArrowRight: ['left', 'right'], ArrowUp: ['bottom', 'top'], ArrowDown: ['top', 'bottom'] };
@@ -19,20 +20,24 @@ export class SelfView {
     this.video = h('video', { autoplay: true, playsInline: true, muted: true, class: 'mirrored' });
     this.mark = h('span', { class: 'tile-mark', hidden: true }, icon('microphone-off'));
     this.hand = h('span', { class: 'tile-hand', hidden: true }, icon('hand'));
+    this.note = h('p', { class: 'tile-note', hidden: true, test: 'own-note' });
     this.element = h('div', { class: 'self-view', test: 'self-view', tabIndex: 0, role: 'group', 'aria-label': t('own_picture_move'), 'data-corner': 'bottom right' },
-      this.video, avatar(me.display_name, me.user_id), this.hand, h('footer', { class: 'tile-foot' }, this.mark, h('span', { class: 'tile-name' }, t('you'))));
+      this.video, avatar(me.display_name, me.user_id), this.hand,
+      h('div', { class: 'tile-words' }, this.note, h('footer', { class: 'tile-foot' }, this.mark, h('span', { class: 'tile-name' }, t('you')))));
     this.element.addEventListener('pointerdown', (event) => this.#drag(event));
     this.element.addEventListener('keydown', (event) => this.#key(event));
-    this.update(false);
+    this.update(false, null);
   }
 
-  /** @param {boolean} handRaised */
-  update(handRaised) {
+  /** @param {boolean} handRaised @param {number|null} level of one's own connection, null when nothing is known of it */
+  update(handRaised, level) {
     const { tracks, audioMuted } = this.media;
     showTrack(this.video, tracks.camera);
     this.element.classList.toggle('has-picture', tracks.camera !== null);
     this.mark.hidden = !audioMuted;
     this.hand.hidden = !handRaised;
+    this.note.hidden = level === null || level > WEAK;
+    if (!this.note.hidden) setText(this.note, t('own_connection_weak'));
   }
 
   /** @param {boolean} speaking */

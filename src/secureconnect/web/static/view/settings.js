@@ -12,8 +12,8 @@ import { openDialog } from './dialog.js';
 import { avatar, h } from './element.js';
 import { Pickers } from './pickers.js';
 
-/** @param {{me: User, media: LocalMedia, signOut: () => void}} options the media is opened here for the level meter, and closed after */
-export function showSettings({ me, media, signOut }) {
+/** @param {{me: User, media: LocalMedia, signOut: () => void, callTest: (media: LocalMedia) => void}} options the media is opened here for the level meter, and closed after */
+export function showSettings({ me, media, signOut, callTest }) {
   const pickers = new Pickers(media);
   const { theme, skipGreenRoom } = preferences();
   const words = choice(t('language'), [['en', 'English'], ['vi', 'Tiếng Việt']], language(), (value) => {
@@ -26,12 +26,13 @@ export function showSettings({ me, media, signOut }) {
   }, 'theme');
   const room = h('input', { type: 'checkbox', checked: !skipGreenRoom, on: { change: () => prefer({ skipGreenRoom: !room.checked }) } });
   const test = h('button', { type: 'button', class: 'button small', on: { click: () => void media.open() } }, t('try_devices'));
+  const whole = h('button', { type: 'button', class: 'button small', test: 'open-call-test', on: { click: () => callTest(media) } }, t('call_test'));
   openDialog({
     title: t('settings'), test: 'settings-dialog',
     content: [
       h('div', { class: 'person' }, avatar(me.display_name, me.user_id), h('span', { class: 'grow' }, h('strong', {}, me.display_name), h('span', { class: 'muted' }, me.email ?? '')),
         h('button', { type: 'button', class: 'button small', test: 'sign-out', on: { click: signOut } }, t('sign_out'))),
-      words, look, h('h3', {}, t('devices')), pickers.element, test, h('label', { class: 'check' }, room, t('show_green_room')),
+      words, look, h('h3', {}, t('devices')), pickers.element, h('div', { class: 'test-answer' }, test, whole), h('label', { class: 'check' }, room, t('show_green_room')),
     ],
     closed: () => {
       pickers.close();

@@ -5,7 +5,6 @@
  *
  * @import {Active} from '../switchboard.js'
  * @import {User} from '/sdk/shapes.js'
- * @import {Other} from '/sdk/call.js'
  */
 import { duration } from '../format.js';
 import { icon } from '../icons.js';
@@ -13,12 +12,12 @@ import { preferences } from '../preferences.js';
 import { play } from '../tones.js';
 import { t } from '../words.js';
 import { announce, toast } from './announce.js';
-import { grid, spotlight } from './arrange.js';
 import { Bar } from './bar.js';
 import { protectionWords } from './call-details.js';
-import { h, reconcile, setText } from './element.js';
+import { h, setText } from './element.js';
 import { SelfView } from './self-view.js';
-import { ScreenTile, Tile, keyOf } from './tile.js';
+import { keyOf } from './tile.js';
+import { Tiles } from './tiles.js';
 
 const HIDE_AFTER_MS = 3_000;
 const REFRESH_MS = 200;
@@ -26,13 +25,8 @@ const REFRESH_MS = 200;
 const TALKING = 0.06;
 
 /** @typedef {{messages: () => void, devices: () => void, details: () => void, invite: () => void}} StageActions */
-/** @typedef {{key: string, other: Other, screen: boolean}} Place */
 
 export class Stage {
-  /** @type {Map<string, Tile|ScreenTile>} */ #tiles = new Map();
-  /** @type {'grid'|'spotlight'} */ #layout = 'grid';
-  /** @type {string|null} */ #pinned = null;
-  /** @type {string|null} */ #speaker = null;
   /** @type {(() => void)|null} */ #ringback = null;
   #hideAt = 0;
   #saidMutedAt = 0;
@@ -42,10 +36,10 @@ export class Stage {
   constructor({ call, media }, title, me, actions) {
     this.call = call;
     this.media = media;
-    this.state = h('span', { class: 'stage-state', test: 'state-text', role: 'status' });
+    this.state = h('span', { class: 'stage-state ellipsis', test: 'state-text', role: 'status' });
     this.time = h('span', { class: 'stage-time', test: 'call-time' });
     this.protection = h('button', { type: 'button', class: 'chip', test: 'protection', on: { click: actions.details } });
-    this.tiles = h('div', { class: 'tiles' });
+    this.tiles = new Tiles(call);
     this.self = new SelfView(media, me);
     this.bar = new Bar(call, media, { ...actions, layout: () => this.#switchLayout(), react: (emoji) => this.#react(null, emoji) });
     this.sound = h('button', { type: 'button', class: 'button primary sound-on', hidden: true, on: { click: () => this.#playAll() } }, icon('volume'), t('turn_sound_on'));
@@ -53,9 +47,8 @@ export class Stage {
       h('button', { type: 'button', class: 'icon-button', 'aria-label': t('back_to_messages'), title: t('back_to_messages'), test: 'to-messages', on: { click: actions.messages } }, icon('back')),
       h('div', { class: 'stage-title grow' }, h('h1', { class: 'ellipsis' }, title), this.state), this.time, this.protection);
     this.element = h('section', { class: 'stage', test: 'stage', 'aria-label': t('call_with', { name: title }) },
-      this.top, this.tiles, this.self.element, this.sound, this.bar.element, h('div', { class: 'toasts' }));
+      this.top, this.tiles.element, this.self.element, this.sound, this.bar.element, h('div', { class: 'toasts' }));
     this.stop = new AbortController();
-    this.resize = new ResizeObserver(() => this.#arrange());
     this.timer = setInterval(() => this.#refresh(), REFRESH_MS);
     this.#listen(this.stop.signal);
     this.#wake();
@@ -66,7 +59,7 @@ export class Stage {
   close() {
     this.stop.abort();
     clearInterval(this.timer);
-    this.resize.disconnect();
+    this.tiles.close();
     this.#ringback?.();
     for (const dialog of this.element.querySelectorAll('dialog')) dialog.close();
     this.element.remove();
@@ -85,85 +78,30 @@ export class Stage {
     this.media.addEventListener('ended-share', () => announce(t('sharing_stopped')), { signal });
     for (const type of ['pointermove', 'pointerdown', 'focusin', 'keydown']) this.element.addEventListener(type, () => this.#wake(), { signal });
     document.addEventListener('keydown', (event) => this.#key(event), { signal });
-    this.resize.observe(this.tiles);
+    this.tiles.addEventListener('layout', () => {
+      this.bar.update(this.tiles.layout);
+      this.element.classList.toggle('paged', !this.tiles.pager.hidden);
+    }, { signal });
   }
 
   #draw() {
-    const places = this.#places();
-    reconcile(this.tiles, places, (place) => place.key, (place) => this.#create(place), (_, place) => this.#tiles.get(place.key)?.update(place.other));
-    const keys = new Set(places.map((place) => place.key));
-    for (const key of this.#tiles.keys()) if (!keys.has(key)) this.#tiles.delete(key);
-    this.element.dataset.tiles = String(places.length);
-    this.self.update(this.call.handRaised);
-    this.bar.update(this.#layout);
-    this.#arrange();
+    this.tiles.draw();
+    this.element.classList.toggle('crowded', this.tiles.size > 2);
+    this.self.update(this.call.handRaised, this.call.history.at(-1)?.level ?? null);
+    this.bar.update(this.tiles.layout);
     this.#showState();
     this.#ring();
     this.#playAll();
   }
 
-  /** @returns {Place[]} screens first, then people */
-  #places() {
-    const others = this.call.others();
-    const screens = others.filter((other) => other.media.screen_share && other.peer);
-    return [
-      ...screens.map((other) => ({ key: `${keyOf(other)} screen`, other, screen: true })),
-      ...others.map((other) => ({ key: keyOf(other), other, screen: false })),
-    ];
-  }
-
-  /** @param {Place} place @returns {HTMLElement} */
-  #create(place) {
-    const pin = (/** @type {string} */ key) => {
-      this.#pinned = this.#pinned === key ? null : key;
-      this.#arrange();
-    };
-    const tile = place.screen ? new ScreenTile(place.other, pin) : new Tile(place.other, pin);
-    this.#tiles.set(place.key, tile);
-    if (place.screen) toast(t('shares_screen', { name: place.other.display_name }));
-    return tile.element;
-  }
-
-  #arrange() {
-    const tiles = /** @type {HTMLElement[]} */ ([...this.tiles.children]);
-    const { clientWidth: width, clientHeight: height } = this.tiles;
-    const spot = this.#spot(tiles);
-    const boxes = spot < 0 ? grid(tiles.length, width, height) : spotlight(tiles.length, spot, width, height);
-    tiles.forEach((tile, index) => {
-      const box = boxes[index];
-      Object.assign(tile.style, { left: `${box.left}px`, top: `${box.top}px`, width: `${box.width}px`, height: `${box.height}px` });
-      tile.classList.toggle('small', box.width < 260);
-      tile.classList.toggle('pinned', tile.dataset.key === this.#pinned);
-    });
-  }
-
-  /** Which tile is large: the pinned one, a screen, whoever speaks. @param {HTMLElement[]} tiles @returns {number} -1 for none */
-  #spot(tiles) {
-    const at = (/** @type {string|null} */ key) => tiles.findIndex((tile) => key !== null && tile.dataset.key === key);
-    if (tiles.length < 2) return -1;
-    if (at(this.#pinned) >= 0) return at(this.#pinned);
-    const screen = tiles.findIndex((tile) => tile.classList.contains('screen'));
-    if (screen >= 0 || this.#layout === 'grid') return screen;
-    return Math.max(0, at(this.#speaker));
-  }
-
   #switchLayout() {
-    this.#layout = this.#layout === 'grid' ? 'spotlight' : 'grid';
-    this.#pinned = null;
-    this.#draw();
+    announce(t(`layout_is_${this.tiles.cycle()}`));
   }
 
   /** Five times a second: voices, clocks, the bar that hides. */
   #refresh() {
     const now = Date.now();
-    const levels = [...this.call.loudness()].sort((a, b) => b[1] - a[1]);
-    for (const [id, level] of levels) /** @type {Tile|undefined} */ (this.#tiles.get(id))?.hear(level, now);
-    for (const tile of this.#tiles.values()) if (tile instanceof Tile) tile.refresh(now);
-    const [loudest] = levels;
-    if (loudest && loudest[1] > 0.05 && loudest[0] !== this.#speaker) {
-      this.#speaker = loudest[0];
-      if (this.#layout === 'spotlight') this.#arrange();
-    }
+    this.tiles.hear(this.call.loudness(), now);
     this.#listenToSelf(now);
     this.#showState();
     const idle = now > this.#hideAt && !this.element.querySelector(':focus-visible, :popover-open, dialog[open]') && this.call.state === 'active';
@@ -202,8 +140,8 @@ export class Stage {
     const lost = others.find((other) => other.state === 'reconnecting');
     if (lost) return t('state_other_lost', { name: lost.display_name, n: Math.max(1, Math.round((Date.now() - (lost.lost_at ?? Date.now())) / 1000)) });
     if (!others.some((other) => other.peer?.connectedAt)) return t('state_connecting');
-    const weak = others.find((other) => /** @type {Tile|undefined} */ (this.#tiles.get(keyOf(other)))?.weak);
-    return weak ? t('state_weak', { name: weak.display_name }) : t('state_active');
+    const weak = others.find((other) => this.tiles.person(keyOf(other))?.weak);
+    return weak ? t('connection_weak', { name: weak.display_name }) : t('state_active');
   }
 
   #ring() {
@@ -218,7 +156,7 @@ export class Stage {
   /** Sound may wait for a click when the page was opened without one. */
   #playAll() {
     const speaker = preferences().speaker;
-    for (const element of this.tiles.querySelectorAll('audio, video')) {
+    for (const element of this.tiles.area.querySelectorAll('audio, video')) {
       const media = /** @type {HTMLMediaElement} */ (element);
       if (speaker && media.tagName === 'AUDIO' && 'setSinkId' in media && media.sinkId !== speaker) void media.setSinkId(speaker).catch(() => {}); // gone: the default one plays
       if (!media.paused || !media.srcObject) continue;
@@ -228,12 +166,10 @@ export class Stage {
 
   /** @param {string|null} sessionId null for one's own @param {string} emoji */
   #react(sessionId, emoji) {
-    const tile = sessionId ? this.#tiles.get(sessionId) : null;
-    if (tile instanceof Tile) tile.react(emoji);
-    if (sessionId) return;
+    if (sessionId) return this.tiles.person(sessionId)?.react(emoji);
     const element = h('span', { class: 'reaction', 'aria-hidden': 'true' }, emoji);
     element.addEventListener('animationend', () => element.remove());
-    this.self.element.append(element);
+    return this.self.element.append(element);
   }
 
   #wake() {
@@ -247,6 +183,7 @@ export class Stage {
     if (typing || this.element.hidden || event.ctrlKey || event.metaKey || event.altKey || event.repeat || document.querySelector('dialog[open]')) return;
     const act = {
       m: () => this.bar.toggleMicrophone(), v: () => this.bar.toggleCamera(), s: () => this.bar.toggleShare(), h: () => this.bar.toggleHand(),
+      l: () => this.#switchLayout(), pageup: () => this.tiles.turn(-1), pagedown: () => this.tiles.turn(1),
     }[event.key.toLowerCase()];
     if (!act) return;
     event.preventDefault();

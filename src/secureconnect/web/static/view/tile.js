@@ -7,31 +7,32 @@
  */
 import { icon } from '../icons.js';
 import { t } from '../words.js';
+import { iconButton, relabel } from './dialog.js';
 import { avatar, h, setText, showTrack } from './element.js';
+import { Picture } from './picture.js';
 
-/** A level of quality from which one says so. */
-const WEAK = 1;
+/** Levels of quality up to which one says so. */
+export const WEAK = 2;
 
 /** One person's session. */
 export class Tile {
   #speakingUntil = 0;
 
-  /** @param {Other} other @param {(key: string) => void} pin */
+  /** @param {Other} other @param {() => void} pin */
   constructor(other, pin) {
-    const key = keyOf(other);
-    this.video = h('video', { autoplay: true, playsInline: true, muted: true });
+    this.picture = new Picture(() => this.#showPicture());
     this.audio = h('audio', { autoplay: true });
     this.face = h('div', { class: 'tile-face' }, avatar(other.display_name, other.user_id, 'huge'), h('p', { class: 'tile-state' }));
     this.muted = h('span', { class: 'tile-mark', title: t('is_muted'), hidden: true }, icon('microphone-off'), h('span', { class: 'sr-only' }, t('is_muted')));
     this.hand = h('span', { class: 'tile-hand', title: t('hand_is_raised'), hidden: true }, icon('hand'), h('span', { class: 'sr-only' }, t('hand_is_raised')));
     this.quality = h('span', { class: 'bars', role: 'img' }, ...[1, 2, 3, 4].map(() => h('i')));
     this.name = h('span', { class: 'tile-name ellipsis' });
+    this.note = h('p', { class: 'tile-note', hidden: true, test: 'tile-note' });
+    this.pin = pinButton(pin);
     const session = other.session_id ? { test: 'tile', 'data-session': other.session_id } : { test: 'tile-ringing' };
     this.element = h('article', { class: 'tile', tabIndex: 0, ...session, 'data-user': other.user_id, 'aria-label': other.display_name,
-      on: { dblclick: () => pin(key), keydown: (/** @type {KeyboardEvent} */ event) => { if (event.key === 'Enter') pin(key); } } },
-    this.video, this.face, this.audio, this.hand, h('footer', { class: 'tile-foot' }, this.muted, this.name, this.quality));
-    this.video.addEventListener('loadeddata', () => this.#showPicture());
-    this.video.addEventListener('resize', () => this.#showPicture());
+      on: { dblclick: pin, keydown: (/** @type {KeyboardEvent} */ event) => { if (event.key === 'Enter' && event.target === this.element) pin(); } } },
+    this.picture.element, this.face, this.audio, this.hand, this.pin, h('div', { class: 'tile-words' }, this.note, h('footer', { class: 'tile-foot' }, this.muted, this.name, this.quality)));
     this.update(other);
   }
 
@@ -39,7 +40,7 @@ export class Tile {
   update(other) {
     this.other = other;
     const received = other.peer?.received;
-    showTrack(this.video, received?.camera ?? null);
+    this.picture.show(received?.camera ?? null);
     showTrack(this.audio, received?.microphone ?? null);
     this.audio.muted = other.own; // two devices of one person often stand side by side: they would howl
     setText(this.name, other.own ? t('own_other_device') : other.display_name);
@@ -61,6 +62,11 @@ export class Tile {
   /** @param {number} loudness 0 to 1 @param {number} now */
   hear(loudness, now) {
     if (loudness > 0.015 && !this.other?.media.audio_muted) this.#speakingUntil = now + 500;
+  }
+
+  /** @param {boolean} pinned */
+  showPinned(pinned) {
+    showPin(this.element, this.pin, pinned);
   }
 
   /** @param {string} emoji */
@@ -86,9 +92,10 @@ export class Tile {
 
   #showPicture() {
     const other = this.other;
-    const shown = Boolean(other?.peer?.connectedAt) && !other?.media.video_muted && this.video.videoWidth > 2;
+    const { video } = this.picture;
+    const shown = Boolean(other?.peer?.connectedAt) && !other?.media.video_muted && video.videoWidth > 2;
     this.element.classList.toggle('has-picture', shown);
-    this.element.classList.toggle('upright', this.video.videoHeight > this.video.videoWidth);
+    this.element.classList.toggle('upright', video.videoHeight > video.videoWidth);
   }
 
   #showQuality() {
@@ -96,24 +103,53 @@ export class Tile {
     this.quality.hidden = level === null;
     this.quality.dataset.level = String(level);
     if (level !== null) this.quality.setAttribute('aria-label', `${t('connection')}: ${t(qualityKey(level))}`);
+    const note = this.#noteWords(level);
+    this.note.hidden = note === '';
+    setText(this.note, note);
+  }
+
+  /** What is wrong with their connection, in words. @param {number|null} level @returns {string} */
+  #noteWords(level) {
+    const other = this.other;
+    if (!other?.peer?.connectedAt || level === null || level > WEAK) return '';
+    return t(level <= 1 ? 'note_very_weak' : 'note_weak');
   }
 }
 
 /** A screen that somebody shares. */
 export class ScreenTile {
-  /** @param {Other} other @param {(key: string) => void} pin */
+  /** @param {Other} other @param {() => void} pin */
   constructor(other, pin) {
-    this.video = h('video', { autoplay: true, playsInline: true, muted: true });
+    this.picture = new Picture(() => {});
+    this.pin = pinButton(pin);
     this.element = h('article', { class: 'tile screen has-picture', tabIndex: 0, test: 'tile-screen', 'data-session': other.session_id, 'aria-label': t('screen_of', { name: other.display_name }),
-      on: { dblclick: () => pin(`${keyOf(other)} screen`) } },
-    this.video, h('footer', { class: 'tile-foot' }, icon('share'), h('span', { class: 'tile-name ellipsis' }, t('screen_of', { name: other.display_name }))));
+      on: { dblclick: pin, keydown: (/** @type {KeyboardEvent} */ event) => { if (event.key === 'Enter' && event.target === this.element) pin(); } } },
+    this.picture.element, this.pin, h('footer', { class: 'tile-foot' }, icon('share'), h('span', { class: 'tile-name ellipsis' }, t('screen_of', { name: other.display_name }))));
     this.update(other);
   }
 
   /** @param {Other} other */
   update(other) {
-    showTrack(this.video, other.peer?.received.screen ?? null);
+    this.other = other;
+    this.picture.show(other.peer?.received.screen ?? null);
   }
+
+  /** @param {boolean} pinned */
+  showPinned(pinned) {
+    showPin(this.element, this.pin, pinned);
+  }
+}
+
+/** @param {() => void} pin */
+function pinButton(pin) {
+  return iconButton('pin', t('pin'), pin, { class: 'tile-pin', 'aria-pressed': 'false', test: 'pin' });
+}
+
+/** @param {HTMLElement} tile @param {HTMLElement} button @param {boolean} pinned */
+function showPin(tile, button, pinned) {
+  tile.classList.toggle('pinned', pinned);
+  button.setAttribute('aria-pressed', String(pinned));
+  relabel(button, 'pin', t(pinned ? 'unpin' : 'pin'));
 }
 
 /** @param {Other} other @returns {string} one tile each */
