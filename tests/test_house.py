@@ -22,6 +22,7 @@ FLOORS: dict[str, int] = {
     "clock": 0,
     "ops.logging": 0,
     "ops.metrics": 0,
+    "ops.event_loop": 0,
     "calls.call": 1,
     "calls.commands": 1,
     "calls.machine": 1,
@@ -31,6 +32,7 @@ FLOORS: dict[str, int] = {
     "signaling.protocol": 1,
     "signaling.reports": 1,
     "signaling.session": 1,
+    "signaling.relay_timer": 1,
     "bus": 2,
     "store": 2,
     "push": 1,  # what all others of the room are written in
@@ -52,6 +54,7 @@ FLOORS: dict[str, int] = {
     "load": 4,
     "config": 5,
     "data_dir": 6,
+    "instruments": 6,
     "senders": 6,
     "media_servers": 6,
     "app": 7,

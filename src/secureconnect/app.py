@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Awaitable
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 from typing import IO
 from uuid import uuid4
@@ -36,8 +37,19 @@ from secureconnect.config import ConfigurationError, Settings
 from secureconnect.data_dir import claim, shared_secret, vapid_key
 from secureconnect.errors import ServiceError
 from secureconnect.ids import ConversationId, IdFactory, NodeId, UserId
+from secureconnect.instruments import (
+    CallCounter,
+    count_push,
+    show_bus,
+    show_database,
+    show_everything_shared,
+    show_process,
+    show_sockets,
+    show_timers,
+)
 from secureconnect.media.ice import IceServerList
-from secureconnect.media_servers import own_turn
+from secureconnect.media_servers import own_turn, turn_probe
+from secureconnect.ops.event_loop import watch_lag
 from secureconnect.ops.health import Health
 from secureconnect.ops.logging import request_id
 from secureconnect.ops.metrics import Metrics
@@ -48,6 +60,7 @@ from secureconnect.senders import make_senders
 from secureconnect.signaling.call_socket import CallSockets
 from secureconnect.signaling.inbox import InboxSockets
 from secureconnect.signaling.protocol import Limits
+from secureconnect.signaling.relay_timer import RelayTimer
 from secureconnect.signaling.session import ResumeTokens
 from secureconnect.signaling.socket import Sockets
 from secureconnect.signaling.upgrade import Gate
@@ -90,18 +103,15 @@ class Application:
         self.traces = CallTraces(self.database)
         self.calls = self._make_calls()
         self.quality = self._make_quality()
-        self.timers = Timers(service=self.calls, database=self.database, clock=self.clock, node_id=self.node_id)
+        self.timers = self._make_timers()
 
         # How they reach it
         self.turn = own_turn(settings, secret, self.clock)
         self.ice = self._make_ice()
-        self.sockets = self._make_sockets(ResumeTokens(secret.encode()))
-        self.health = Health(
-            service=settings.service,
-            version=VERSION,
-            clock=self.clock,
-            probes={"database": self.database.ping, "bus": self.bus.ping},
-        )
+        self.call_sockets = self._make_call_sockets(ResumeTokens(secret.encode()))
+        self.sockets = self._make_sockets()
+        self.health = self._make_health()
+        self._show_metrics()
         self.api = self._make_api()
 
         self._background: set[asyncio.Task[None]] = set()
@@ -139,7 +149,16 @@ class Application:
             clock=self.clock,
             node_id=self.node_id,
             senders=self.senders,
-            on_outcome=lambda provider, outcome: self.metrics.pushes.labels(provider, outcome).inc(),
+            on_outcome=count_push(self.metrics, self.clock),
+        )
+
+    def _make_timers(self) -> Timers:
+        return Timers(
+            service=self.calls,
+            database=self.database,
+            clock=self.clock,
+            node_id=self.node_id,
+            on_fired=self.metrics.timer_lateness.observe,
         )
 
     def _make_calls(self) -> CallService:
@@ -152,6 +171,7 @@ class Application:
             grace=timedelta(seconds=self.settings.grace_seconds),
             pushes=PushQueue(ids=self.ids, ring_tokens=self.ring_tokens, wake=self.outbox.wake),
             receipts=self.receipts,
+            on_change=CallCounter(self.metrics),
         )
 
     def _make_quality(self) -> QualityLog:
@@ -175,42 +195,62 @@ class Application:
             own=own.server if own is not None else lambda: None,
         )
 
-    def _make_sockets(self, tokens: ResumeTokens) -> Sockets:
-        settings, metrics = self.settings, self.metrics
-        calls = CallSockets(
+    def _make_call_sockets(self, tokens: ResumeTokens) -> CallSockets:
+        return CallSockets(
             calls=self.calls,
             bus=self.bus,
             clock=self.clock,
             unix_time=time.time,
             tokens=tokens,
+            timer=RelayTimer(self.clock.monotonic, self.metrics.relay_seconds.observe),
             ice_servers=self.ice.servers_for,
-            limits=Limits(grace_seconds=settings.grace_seconds),
-            limited=settings.rate_limits == "on",
+            limits=Limits(grace_seconds=self.settings.grace_seconds),
+            limited=self.settings.rate_limits == "on",
             on_report=lambda seat, report: self.quality.take(seat.call_id, seat.user_id, seat.session.session_id, report),
             spawn=self._spawn,
         )
+
+    def _make_sockets(self) -> Sockets:
+        settings = self.settings
         inboxes = InboxSockets(
             bus=self.bus,
             clock=self.clock,
             ringing_for=self.calls.ringing_for,
             receipts=self.receipts,
             limited=settings.rate_limits == "on",
+            on_ring=self.metrics.ring_seconds.labels("socket").observe,
         )
-        endpoints = {"video": {"/v1/calls/ws/signaling": calls.admit}, "chat": {"/v1/ws/events": inboxes.admit}}
-        sockets = Sockets(
+        endpoints = {"video": {"/v1/calls/ws/signaling": self.call_sockets.admit}, "chat": {"/v1/ws/events": inboxes.admit}}
+        return Sockets(
             gate=Gate(
                 endpoints={path: admit for name in settings.served for path, admit in endpoints.get(name, {}).items()},
                 authenticate=self._authenticate,
                 allowed_origins=frozenset(settings.allowed_origins),
             ),
-            problem_of=lambda error: _problem_bytes(error, metrics),
+            problem_of=partial(_problem_bytes, self.metrics),
             monotonic=self.clock.monotonic,
             max_sockets=settings.max_sockets,
             ping_seconds=settings.ping_seconds,
         )
-        metrics.read_when_asked("secureconnect_sockets", "Open sockets.", lambda: len(sockets.open))
-        metrics.read_when_asked("secureconnect_relayed", "Signaling messages relayed.", lambda: calls.handlers.relayed, counts=True)
-        return sockets
+
+    def _make_health(self) -> Health:
+        turn = turn_probe(self.settings, self.turn)
+        return Health(
+            service=self.settings.service,
+            version=VERSION,
+            clock=self.clock,
+            probes={"database": self.database.ping, "bus": self.bus.ping},
+            beside={"push": self.outbox.ping} | ({"turn": turn} if turn is not None else {}),
+        )
+
+    def _show_metrics(self) -> None:
+        metrics, clock = self.metrics, self.clock
+        show_process(metrics, version=VERSION, service=self.settings.service, health=self.health)
+        show_sockets(metrics, self.sockets, self.call_sockets, max_sockets=self.settings.max_sockets)
+        show_bus(metrics, self.bus)
+        show_database(metrics, self.database)
+        show_timers(metrics, self.timers, clock)
+        show_everything_shared(metrics, self.database, clock)
 
     def _make_api(self) -> Litestar:
         services = Services(
@@ -237,6 +277,9 @@ class Application:
     async def _authenticate(self, token: str) -> UserId:
         return (await self.accounts.authenticate(token)).user_id
 
+    async def _watch_lag(self) -> None:
+        await watch_lag(self.clock, self.metrics.loop_lag.observe)
+
     async def start(self) -> None:
         """Open what must be open before the first request. Raises ConfigurationError when the schema is not ours."""
         if not self.database.is_shared:
@@ -245,7 +288,8 @@ class Application:
         await self.timers.start()
         await self.outbox.start()
         own_servers = [self.turn.run] if self.turn is not None else []
-        loops = (self.bus.run, self.timers.run, self.sockets.keep_alive, self.outbox.run, self.quality.run, self.receipts.run)
+        books = (self.quality.run, self.receipts.run)
+        loops = (self.bus.run, self.timers.run, self.sockets.keep_alive, self.outbox.run, self._watch_lag, *books)
         for run in (*loops, *own_servers):
             task = asyncio.ensure_future(run())
             task.add_done_callback(_die_loudly)
@@ -282,7 +326,7 @@ async def prepare_schema(database: Database) -> None:
         raise ConfigurationError(f"the database's schema is at {found}, this program needs {wanted}: run `secureconnect migrate`")
 
 
-def _problem_bytes(error: ServiceError, metrics: Metrics) -> tuple[dict[str, str], bytes]:
+def _problem_bytes(metrics: Metrics, error: ServiceError) -> tuple[dict[str, str], bytes]:
     metrics.refusals.labels(error.code).inc()
     log.info("socket refused", code=error.code)
     return {"content-type": PROBLEM_JSON, **headers_of(error)}, json.encode(problem_of(error, request_id()))

@@ -3,19 +3,26 @@
 import asyncio
 import hashlib
 import hmac
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 import structlog
 
 from secureconnect.clock import Clock
 from secureconnect.config import Settings
-from secureconnect.media import coturn
+from secureconnect.errors import Unavailable
+from secureconnect.media import binding, coturn
 from secureconnect.media.address import media_address
 from secureconnect.media.child import Child, is_installed
 from secureconnect.media.coturn import CoturnOptions
 from secureconnect.media.ice import TurnServer
 
 log = structlog.get_logger(__name__)
+
+
+LOOK_SECONDS = 0.05
+ANSWER_SECONDS = 1.5
+"""Within what a question about health may take, so that the answer says which server is silent."""
 
 
 class OwnTurn:
@@ -27,22 +34,30 @@ class OwnTurn:
         self._clock = clock
         self._child: Child | None = None
         self._server: tuple[TurnServer, str] | None = None
+        self._here: str | None = None
 
     async def run(self) -> None:
-        """Keep it running, until cancelled; without an address that media could go by there is nothing to run."""
+        """Keep it running, until cancelled."""
         options = turn_options(self._settings, self._secret)
         if options is None:
-            log.warning("no TURN server started", reason="this machine has no address but loopback")
+            log.warning("no TURN server started", reason="this machine has lost its address")
             await asyncio.get_running_loop().create_future()
             return
         host = urlsplit(self._settings.public_url).hostname if self._settings.public_url else None
         self._server = (coturn.server_at(options, host), options.secret)
+        self._here = coturn.server_at(options, options.address).urls[0]
         self._child = Child(coturn.program(options), self._clock)
         await self._child.run()
 
     def server(self) -> tuple[TurnServer, str] | None:
         """It and its secret, while it listens."""
         return self._server if self._child is not None and self._child.pid is not None else None
+
+    async def ping(self) -> None:
+        """Return once it answers, which one that is just starting does soon. Raises OSError when that is no STUN."""
+        while self._here is None:
+            await self._clock.sleep(LOOK_SECONDS)
+        await binding.ask(self._here)
 
 
 def turn_options(settings: Settings, secret: str, *, port: int | None = None, tls_port: int | None = None) -> CoturnOptions | None:
@@ -65,6 +80,36 @@ def turn_options(settings: Settings, secret: str, *, port: int | None = None, tl
 
 
 def own_turn(settings: Settings, secret: str, clock: Clock) -> OwnTurn | None:
-    """Our own coturn, not started yet; None where there is to be none, or nothing to start."""
+    """Our own coturn, not started yet; None where there is to be none, or nothing to start, or no address to relay from."""
     wanted = settings.turn == "auto" and not settings.turn_servers and "video" in settings.served
-    return OwnTurn(settings, secret, clock) if wanted and is_installed(coturn.PROGRAM) else None
+    if not wanted or not is_installed(coturn.PROGRAM):
+        return None
+    if media_address() is None:
+        log.warning("no TURN server started", reason="this machine has no address but loopback")
+        return None
+    return OwnTurn(settings, secret, clock)
+
+
+def turn_probe(settings: Settings, own: OwnTurn | None) -> Callable[[], Awaitable[None]] | None:
+    """The question whether the TURN servers that clients are sent to listen; None when there are none, or nobody is sent from here.
+
+    It raises Unavailable with the name of each that answers over none of its transports.
+    """
+    if own is not None:
+        return own.ping
+    if not settings.turn_servers or "video" not in settings.served:
+        return None
+
+    async def ask_all() -> None:
+        answers = await asyncio.gather(*(_answers(server) for server in settings.turn_servers))
+        silent = [server.urls[0] for server, is_there in zip(settings.turn_servers, answers, strict=True) if not is_there]
+        if silent:
+            raise Unavailable(f"No answer from {', '.join(silent)}.")
+
+    return ask_all
+
+
+async def _answers(server: TurnServer) -> bool:
+    """Whether it answers over any of its transports; each has the same short time."""
+    asked = [asyncio.wait_for(binding.ask(url), ANSWER_SECONDS) for url in server.urls]
+    return not all(isinstance(one, Exception) for one in await asyncio.gather(*asked, return_exceptions=True))

@@ -73,6 +73,8 @@ async def test_a_listener_whose_connection_is_cut_misses_nothing(redis: RedisSer
             await until(lambda: len(heard) > 0)
             redis.command("CLIENT", "KILL", "TYPE", "pubsub")
         await until(lambda: len(heard) == 400)
+        await until(lambda: b.figures().lost > 0)
+        assert (a.figures().published, a.figures().waiting, a.figures().lag) == (400, 0, 0)
     assert [one.body for one in heard] == [b'{"n":%d}' % number for number in range(400)]
 
 
@@ -117,4 +119,8 @@ async def test_more_than_may_wait_is_refused(redis: RedisServer) -> None:
         redis.stop()
         accepted = [a.publish(TOPIC, b"{}") for _ in range(QUEUE_ENTRIES + 1)]
         assert accepted == [True] * QUEUE_ENTRIES + [False]
+        await until(lambda: a.figures().failed > 0)
+        figures = a.figures()
+        assert (figures.waiting, figures.published, figures.refused) == (QUEUE_ENTRIES, QUEUE_ENTRIES, 1)
+        assert figures.lag > 0
         redis.start()

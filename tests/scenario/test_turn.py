@@ -14,10 +14,10 @@ from aioice import stun
 from secureconnect.clock import SystemClock
 from secureconnect.config import load_settings
 from secureconnect.doctor.finding import Verdict
-from secureconnect.doctor.turn import allocate, parse, turn
+from secureconnect.doctor.turn import allocate, turn
 from secureconnect.media.child import Child
 from secureconnect.media.coturn import FORBIDDEN, CoturnOptions, configuration, free_port, program, server_at
-from secureconnect.media.ice import turn_credentials
+from secureconnect.media.ice import parse_turn_url, turn_credentials
 from tests.fakes.certificates import self_signed
 from tests.fakes.people import Json, World
 from tests.fakes.server import ServerProcess
@@ -79,7 +79,7 @@ async def test_it_relays_over_each_transport_and_refuses_whoever_may_not(tmp_pat
     options = on_free_ports(tmp_path)
     async with running(options):
         urls = server_at(options, ADDRESS).urls
-        assert [parse(url)[0] + parse(url)[3] for url in urls] == ["turnudp", "turntcp", "turnstcp"]
+        assert [parse_turn_url(url)[0] + parse_turn_url(url)[3] for url in urls] == ["turnudp", "turntcp", "turnstcp"]
         for url in urls:
             async with (
                 asyncio.timeout(PATIENCE),

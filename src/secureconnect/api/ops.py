@@ -39,7 +39,7 @@ async def ready(health_of: HealthOf) -> Response[HealthReport]:
 
 @get("/metrics", tags=["operation"], security=OPEN_TO_ALL, summary="For Prometheus", media_type=CONTENT_TYPE)
 async def metrics(metrics_of: MetricsOf) -> bytes:
-    return metrics_of.exposition()
+    return await metrics_of.page()
 
 
 routes: list[HTTPRouteHandler] = [health, live, ready, metrics]

@@ -16,6 +16,8 @@ log = structlog.get_logger("secureconnect.http")
 
 NOWHERE = "-"
 """The route of a request to an address that leads nowhere: one word for all, so that nobody can invent names for figures."""
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""Of others there is only one figure, too."""
 QUIET = ("/health", "/metrics", "/static", "/sdk")
 """Asked all day long; worth a line only when they fail."""
 
@@ -52,8 +54,8 @@ class RequestLog:
     def _note(self, scope: Any, status: int, seconds: float) -> None:
         method, path = scope["method"], scope["path"]
         route = scope.get("path_template", NOWHERE)
-        self._metrics.requests.labels(method, status).inc()
-        self._metrics.request_seconds.observe(seconds)
+        self._metrics.requests.labels(method if method in METHODS else "other", route, status).inc()
+        self._metrics.request_seconds.labels(route).observe(seconds)
         if status < 400 and path.startswith(QUIET):
             return
         line = log.info if status < 500 else log.warning

@@ -33,6 +33,22 @@ class Backlog(NamedTuple):
     retained: dict[str, bytes]
 
 
+class BusFigures(Struct, frozen=True):
+    """How a bus does: `waiting` entries are published and not in the log yet; for `lag` seconds none of them got there.
+
+    The rest counts since the start: entries `published`, and `refused` because too many waited; batches that `failed` and were sent
+    again; times the listening connection was `lost`; `gaps` in what was heard, read from the log.
+    """
+
+    waiting: int = 0
+    lag: float = 0.0
+    published: int = 0
+    refused: int = 0
+    failed: int = 0
+    lost: int = 0
+    gaps: int = 0
+
+
 Deliver = Callable[[Entry], None]
 Acknowledge = Callable[[int], None]
 
@@ -84,6 +100,10 @@ class Bus(Protocol):
 
     async def close(self) -> None:
         """Let go of everything."""
+        ...
+
+    def figures(self) -> BusFigures:
+        """How it does, from this node's side."""
         ...
 
 

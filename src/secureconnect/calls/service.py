@@ -51,6 +51,7 @@ MESH_CAPACITY = 4
 SAVE_ATTEMPTS = 10
 """Times to decide again after somebody else changed the call in between. Only other nodes can be faster, and rarely."""
 
+OnChange = Callable[[Call | None, Call], None]
 MakeCommand = Callable[[AsyncConnection, dict[UserId, str]], Awaitable[Command]]
 
 
@@ -87,7 +88,9 @@ class CallService:
         grace: timedelta,
         pushes: PushQueue,
         receipts: ReceiptBook,
+        on_change: OnChange = lambda before, after: None,
     ) -> None:
+        """`on_change` hears of every change that was written here: the call before (None: there was none) and after."""
         self._database = database
         self._announcer = Announcer(bus)
         self._ids = ids
@@ -96,6 +99,7 @@ class CallService:
         self._grace = grace
         self._pushes = pushes
         self._receipts = receipts
+        self._on_change = on_change
         self._timeline = TimelineAnnouncer(bus, clock)
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
@@ -297,6 +301,7 @@ class CallService:
             reason=call.end_reason,
             events=[type(event).__name__ for event in outcome.events],
         )
+        self._on_change(decision.before, call)
         self._announcer.announce(decision.before, call, outcome.events, decision.members, self._clock.now())
         if decision.has_pushes:
             self._pushes.wake()

@@ -35,7 +35,16 @@ TIDYING = timedelta(hours=1)
 class Timers:
     """Fires what is due."""
 
-    def __init__(self, *, service: CallService, database: Database, clock: Clock, node_id: NodeId) -> None:
+    def __init__(
+        self,
+        *,
+        service: CallService,
+        database: Database,
+        clock: Clock,
+        node_id: NodeId,
+        on_fired: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
+        """`on_fired` hears by how many seconds each deadline was late."""
         self._service = service
         self._database = database
         self._clock = clock
@@ -43,6 +52,12 @@ class Timers:
         self._renew_at = clock.now()
         self._judge_at = clock.now()
         self._tidy_at = clock.now() + TIDYING
+        self._on_fired = on_fired
+        self.lease_until = clock.now()
+        """Until when others take this node for alive."""
+        self.late_renewals = 0
+        self.lost_calls = 0
+        """Calls of nodes without a lease that this one took up since the start."""
 
     async def start(self) -> None:
         """Take the lease. Nobody shares an SQLite file: what an earlier run left there is lost at once.
@@ -57,6 +72,7 @@ class Timers:
 
         await self._database.transact(work)
         now = self._clock.now()
+        self.lease_until = now + LEASE
         self._renew_at = now + RENEWAL
         self._judge_at = now + LEASE if self._database.is_shared else now
         await self._find_lost_nodes()
@@ -83,8 +99,12 @@ class Timers:
         now = self._clock.now()
         calls = await self._database.read(lambda connection: store.due(connection, now, BATCH))
         went_well = True
-        for call_id in calls:
-            went_well &= await self._guarded(lambda call_id=call_id: self._service.tick(call_id), call=short(call_id))  # type: ignore[misc]
+        for call_id, due_at in calls:
+            late = (self._clock.now() - due_at).total_seconds()
+            if await self._guarded(lambda call_id=call_id: self._service.tick(call_id), call=short(call_id)):  # type: ignore[misc]
+                self._on_fired(late)
+            else:
+                went_well = False
         return went_well
 
     async def _renew_when_needed(self) -> None:
@@ -92,7 +112,9 @@ class Timers:
         if now < self._renew_at:
             return
         await self._database.transact(lambda connection: store.renew_lease(connection, self._node_id, now + LEASE))
+        self.lease_until = now + LEASE
         if self._clock.now() > self._renew_at + LATE:
+            self.late_renewals += 1
             log.warning("lease renewed late", seconds=round((self._clock.now() - self._renew_at).total_seconds(), 1))
             self._judge_at = self._clock.now() + LEASE
         self._renew_at = now + RENEWAL
@@ -110,6 +132,7 @@ class Timers:
         if now < self._judge_at:
             return
         lost = await self._database.read(lambda connection: store.calls_of_lost_nodes(connection, now))
+        self.lost_calls += len(lost)
         for call_id, node_id in lost:
             await self._guarded(
                 lambda call_id=call_id, node_id=node_id: self._service.node_lost(call_id, node_id),  # type: ignore[misc]

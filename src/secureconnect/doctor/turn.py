@@ -19,7 +19,7 @@ from secureconnect.config import Settings
 from secureconnect.doctor.finding import Finding, failed, ok, skipped
 from secureconnect.media import coturn
 from secureconnect.media.child import Child, is_installed
-from secureconnect.media.ice import turn_credentials
+from secureconnect.media.ice import parse_turn_url, turn_credentials
 from secureconnect.media_servers import turn_options
 
 ANSWER_SECONDS = 10.0
@@ -28,7 +28,6 @@ CHANNEL = 0x4000
 """The first that a client may bind (RFC 8656, section 12)."""
 INSIDE = ("127.0.0.1", "169.254.169.254")
 """Where no relay may lead: to the server's own machine, and to what clouds tell a machine about itself."""
-PORTS = {"turn": 3478, "turns": 5349}
 WITHOUT = "people behind strict networks cannot meet"
 
 Client = TurnClientUdpProtocol | TurnClientTcpProtocol
@@ -77,7 +76,7 @@ async def allocate(url: str, username: str, password: str, *, trusting: bool = F
 
     Raises ValueError for what is no such URL, OSError when nobody is there, aioice.stun.TransactionError when it refuses.
     """
-    scheme, host, port, transport = parse(url)
+    scheme, host, port, transport = parse_turn_url(url)
     loop = asyncio.get_running_loop()
 
     def make(kind: type[Client]) -> Client:
@@ -96,19 +95,6 @@ async def allocate(url: str, username: str, password: str, *, trusting: bool = F
     finally:
         with contextlib.suppress(stun.TransactionError):
             await client.delete()
-
-
-def parse(url: str) -> tuple[str, str, int, str]:
-    """Scheme, host, port and transport of a TURN URL. Raises ValueError."""
-    scheme, _, rest = url.partition(":")
-    place, _, query = rest.partition("?")
-    host, _, port = place.rpartition(":") if place.rpartition(":")[2].isdigit() else (place, "", "")
-    transport = query.removeprefix("transport=") or ("udp" if scheme == "turn" else "tcp")
-    if scheme not in PORTS or not host or transport not in {"udp", "tcp"}:
-        raise ValueError(f"{url!r} is no TURN URL: write turn:host:port?transport=udp")
-    if (scheme, transport) == ("turns", "udp"):
-        raise ValueError(f"{url!r}: TURN over DTLS is not tried here; give turns: with transport=tcp")
-    return scheme, host.strip("[]"), int(port or PORTS[scheme]), transport
 
 
 def _tls(*, trusting: bool) -> ssl.SSLContext:

@@ -16,6 +16,8 @@ from secureconnect.clock import Clock
 from secureconnect.ids import CallId, UserId
 from secureconnect.signaling.protocol import IceServer
 
+PORTS = {"turn": 3478, "turns": 5349}
+
 
 @dataclass(frozen=True)
 class TurnServer:
@@ -30,6 +32,19 @@ class TurnServer:
         wrong = next((url for url in self.urls if not url.startswith(("turn:", "turns:"))), None)
         if wrong is not None or not self.urls:
             raise ValueError(f'urls must be turn: or turns: URLs, as ["turn:host:3478?transport=udp"], not {wrong or "none"!r}')
+
+
+def parse_turn_url(url: str) -> tuple[str, str, int, str]:
+    """Scheme, host, port and transport of a TURN URL (RFC 7065). Raises ValueError."""
+    scheme, _, rest = url.partition(":")
+    place, _, query = rest.partition("?")
+    host, _, port = place.rpartition(":") if place.rpartition(":")[2].isdigit() else (place, "", "")
+    transport = query.removeprefix("transport=") or ("udp" if scheme == "turn" else "tcp")
+    if scheme not in PORTS or not host or transport not in {"udp", "tcp"}:
+        raise ValueError(f"{url!r} is no TURN URL: write turn:host:port?transport=udp")
+    if (scheme, transport) == ("turns", "udp"):
+        raise ValueError(f"{url!r}: TURN over DTLS is not tried here; give turns: with transport=tcp")
+    return scheme, host.strip("[]"), int(port or PORTS[scheme]), transport
 
 
 @dataclass(frozen=True)

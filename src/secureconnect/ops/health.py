@@ -41,17 +41,24 @@ class HealthReport(Struct, frozen=True):
 class Health:
     """The dependencies of one process."""
 
-    def __init__(self, *, service: str, version: str, clock: Clock, probes: Mapping[str, Probe]) -> None:
+    def __init__(
+        self, *, service: str, version: str, clock: Clock, probes: Mapping[str, Probe], beside: Mapping[str, Probe] | None = None
+    ) -> None:
+        """Without `probes` no work can be done here. What is `beside` makes the service poorer, and no other node would do better
+        without it: it is named, and does not make a gateway send work elsewhere.
+        """
         self._service = service
         self._version = version
         self._clock = clock
         self._probes = probes
+        self._beside = beside or {}
         self.draining = False
 
     async def report(self, *, ready: bool = False) -> HealthReport:
-        """Ask everything. With `ready`, a process that goes away says so: it wants no new work."""
-        answers = await asyncio.gather(*(self._ask(probe) for probe in self._probes.values()))
-        dependencies = dict(zip(self._probes, answers, strict=True))
+        """Ask everything. With `ready`, only what work needs; and a process that goes away says so: it wants no new work."""
+        asked = self._probes if ready else {**self._probes, **self._beside}
+        answers = await asyncio.gather(*(self._ask(probe) for probe in asked.values()))
+        dependencies = dict(zip(asked, answers, strict=True))
         status = "healthy" if all(one.status == "healthy" for one in answers) else "degraded"
         if ready and self.draining:
             status = "draining"

@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.clock import Clock
-from secureconnect.errors import ServiceError
+from secureconnect.errors import ServiceError, Unavailable
 from secureconnect.ids import NodeId, short
 from secureconnect.push import Attempt, Delivered, Gone, Outcome, Provider, Push, Refused, Retry, Sender, Verdict
 from secureconnect.store import Database
@@ -36,8 +36,10 @@ FIRST_BACKOFF, LAST_BACKOFF = 0.5, 60.0
 HISTORY = 20
 """Attempts of one push that are remembered one by one, the last: a ring has no more, a notice is tried for a day."""
 TIDYING_SECONDS = 3600.0
+STUCK = timedelta(seconds=30)
+"""A push that has been due for so long is being sent by nobody: of a ring that is most of its life."""
 
-OnOutcome = Callable[[Provider, str], None]
+OnOutcome = Callable[[Push, str], None]
 
 
 class Outbox:
@@ -85,6 +87,14 @@ class Outbox:
         """Once nothing runs any more, give back what was under way, so that nobody waits for the leases to run out."""
         now = self._clock.now()
         await self._database.transact(lambda connection: store.release(connection, now, self._node_id), isolation="committed")
+
+    async def ping(self) -> None:
+        """Raises Unavailable when pushes wait that should have been sent long ago, or nobody can know."""
+        now = self._clock.now()
+        for provider in self._senders:
+            due = await self._database.read(partial(store.next_due, provider=provider))
+            if due is not None and now - due > STUCK:
+                raise Unavailable(f"A push by {provider} has been due for {int((now - due).total_seconds())} s.")
 
     async def close(self) -> None:
         """Let go of the connections to providers."""
@@ -138,7 +148,7 @@ class _Desk:
             detail=detail,
             attempt=push.attempts,
         )
-        self._on_outcome(push.provider, word)
+        self._on_outcome(push, word)
         try:
             await self.database.transact(work, isolation="committed")
         except ServiceError as failure:

@@ -10,6 +10,7 @@ from secureconnect.calls.call import Call, Session
 from secureconnect.ids import CallId, UserId
 from secureconnect.signaling.hub import Channel
 from secureconnect.signaling.protocol import Ack, CallFrame, CallView, LeaveFrame, MediaState, encode, view_of, with_seq
+from secureconnect.signaling.relay_timer import RelayTimer
 from secureconnect.signaling.session import TokenBucket, is_for, message_bucket, missed, strike_bucket
 
 _CALL = b'{"type":"call",'
@@ -85,8 +86,9 @@ class Seat:
 class CallRoom:
     """The sessions of one call at this node."""
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topic: str, timer: RelayTimer) -> None:
         self.topic = topic
+        self._timer = timer
         self.seats: dict[str, Seat] = {}
         self.call: CallView | None = None
         self._reachable: frozenset[str] = frozenset()
@@ -158,6 +160,8 @@ class CallRoom:
         for seat in list(self.seats.values()) if addressed is None else [addressed]:
             if is_for(entry, seat.session_id, seat.user_key):
                 seat.hear(entry)
+        if body == self._timer.body:
+            self._timer.end()
         self._part_if_left(entry)
 
     def _part_if_taken(self, entry: Entry) -> None:

@@ -4,6 +4,7 @@ Made by app; `admit` is the endpoint that `signaling.upgrade` calls.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -19,6 +20,7 @@ from secureconnect.signaling.call_room import CallRoom, Seat, taken
 from secureconnect.signaling.handlers import Handlers, OnReport
 from secureconnect.signaling.hub import Channel, Hub
 from secureconnect.signaling.protocol import ErrorFrame, IceServer, Limits, Welcome, encode
+from secureconnect.signaling.relay_timer import RelayTimer
 from secureconnect.signaling.session import ResumeTokens
 from secureconnect.signaling.upgrade import Attachment, position_of, uuid_of
 
@@ -55,6 +57,7 @@ class CallSockets:
         clock: Clock,
         unix_time: Callable[[], float],
         tokens: ResumeTokens,
+        timer: RelayTimer,
         ice_servers: IceServers,
         limits: Limits,
         limited: bool,
@@ -68,8 +71,12 @@ class CallSockets:
         self._ice_servers = ice_servers
         self._limits = limits
         self._spawn = spawn
-        self._hub: Hub[CallRoom] = Hub(bus, CallRoom)
-        self.handlers = Handlers(bus=bus, on_leave=self._on_leave, on_report=on_report, unix_time=unix_time, limited=limited)
+        self.hub: Hub[CallRoom] = Hub(bus, lambda topic: CallRoom(topic, timer))
+        self.handlers = Handlers(
+            bus=bus, on_leave=self._on_leave, on_report=on_report, unix_time=unix_time, timer=timer, limited=limited
+        )
+        self.sessions: Counter[str] = Counter()
+        """Sockets since the start by how their session began: `new`, `resumed` with all it missed, `renewed` by a snapshot."""
 
     async def admit(self, user_id: UserId, query: dict[str, str]) -> Attachment:
         """The endpoint of /v1/calls/ws/signaling. Raises BadRequest, NotFound, CallEnded, NotJoined, AnsweredElsewhere."""
@@ -86,7 +93,7 @@ class CallSockets:
     ) -> "CallSocket":
         topic = call_topic(call_id)
         resume = self._tokens.read(token, call_id) if token else None
-        room = await self._hub.enter(topic)
+        room = await self.hub.enter(topic)
         opening = asyncio.ensure_future(self._calls.open_session(user_id, call_id, device_id, resume))
         try:
             call, session = await asyncio.shield(opening)
@@ -94,7 +101,7 @@ class CallSockets:
             self._spawn(self._abandon(topic, user_id, call_id, opening))
             raise
         except BaseException:
-            await self._hub.leave(topic)
+            await self.hub.leave(topic)
             raise
         room.learn(call)
         seat = Seat(topic, call_id, user_id, session, self._clock.monotonic())
@@ -108,6 +115,8 @@ class CallSockets:
             self._spawn(self.close(room, seat))
             raise
         room.restore(seat, backlog)
+        came_back = session.session_id == resume
+        self.sessions["new" if not came_back else "renewed" if backlog.entries is None else "resumed"] += 1
         return CallSocket(self, Opening(seat, room, backlog, after))
 
     def welcome(self, opening: Opening) -> tuple[bytes, int]:
@@ -134,12 +143,12 @@ class CallSockets:
     async def close(self, room: CallRoom, seat: Seat) -> None:
         """The socket is gone. Unless its session has left, the participant has the grace to come back."""
         room.release(seat)
-        await self._hub.leave(seat.topic)
+        await self.hub.leave(seat.topic)
         await self._close_session(seat.user_id, seat.call_id, seat.session, lambda: seat.gone)
 
     async def _abandon(self, topic: str, user_id: UserId, call_id: CallId, opening: asyncio.Future[tuple[Call, Session]]) -> None:
         """Whoever asked was given up while the session opened. How far it came nobody knows, so it opens, and closes."""
-        await self._hub.leave(topic)
+        await self.hub.leave(topic)
         try:
             _, session = await opening
         except ServiceError:

@@ -3,6 +3,7 @@
 Relaying publishes to the bus and waits for nothing; only `leave` goes to the call service. Refuses in words and keeps the socket.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +30,7 @@ from secureconnect.signaling.protocol import (
     decode,
     encode,
 )
+from secureconnect.signaling.relay_timer import ONE_IN, RelayTimer
 
 POLICY_VIOLATION = 1008
 
@@ -49,13 +51,24 @@ class Refusal(Exception):
 class Handlers:
     """What to do with each message."""
 
-    def __init__(self, *, bus: Bus, on_leave: OnLeave, on_report: OnReport, unix_time: Callable[[], float], limited: bool) -> None:
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        on_leave: OnLeave,
+        on_report: OnReport,
+        unix_time: Callable[[], float],
+        timer: RelayTimer,
+        limited: bool,
+    ) -> None:
         self._publish = bus.publish
         self._on_leave = on_leave
         self._on_report = on_report
         self._limited = limited
         self._stamp = _Stamp(unix_time)
+        self._timer = timer
         self.relayed = 0
+        self.refused: Counter[str] = Counter()
         self._table: dict[type[ClientMessage], Callable[[CallRoom, Seat, Any], None]] = {
             Offer: self._relay,
             Answer: self._relay,
@@ -83,6 +96,7 @@ class Handlers:
             raise Refusal("rate_limited", "More than 50 messages a second: slow down.", _ref_of(frame))
 
     def _refuse(self, seat: Seat, refusal: Refusal, now: float) -> None:
+        self.refused[refusal.code] += 1
         if seat.channel is None:
             return
         seat.channel.send(encode(ErrorFrame(refusal.code, refusal.detail, refusal.ref)))
@@ -118,6 +132,8 @@ class Handlers:
         body = encode(message)[:-1] + seat.envelope + self._stamp() + b'"}'
         acknowledge = None if ref is None else _acknowledge(seat, ref)
         self.relayed += 1
+        if not self.relayed % ONE_IN:
+            self._timer.begin(body)
         if not self._publish(seat.topic, body, sender=seat.session_id, target=target, retain=retain, acknowledge=acknowledge):
             raise Refusal("unavailable", "The others cannot be reached now; send it again later.", ref)
 

@@ -43,6 +43,10 @@ class Hub(Generic[R]):
         self._rooms: dict[str, tuple[R, int]] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
+    def __len__(self) -> int:
+        """How many topics somebody here listens to."""
+        return len(self._rooms)
+
     async def enter(self, topic: str) -> R:
         """The topic's room, subscribed. Every enter needs one leave."""
         async with self._turn(topic):

@@ -20,6 +20,8 @@ from secureconnect.signaling.session import TokenBucket, strike_bucket
 from secureconnect.signaling.upgrade import Attachment, position_of, uuid_of
 
 RingingFor = Callable[[UserId], Awaitable[list[Call]]]
+OnRing = Callable[[float], None]
+
 REPORTS_PER_SECOND, REPORTS_AT_ONCE = 2.0, 20.0
 """A device is rung seldom, and says of each ring once that it is shown."""
 CLOSE_ABUSE = 1008
@@ -38,29 +40,43 @@ class Receipts(Protocol):
 
 
 class InboxRoom:
-    """The devices of one user at this node."""
+    """The devices of one user at this node. `on_ring` hears of each ring that reached one, after how many seconds."""
 
-    __slots__ = ("inboxes",)
+    __slots__ = ("_clock", "_on_ring", "inboxes")
 
-    def __init__(self, _topic: str) -> None:
+    def __init__(self, clock: Clock, on_ring: OnRing) -> None:
         self.inboxes: list[Inbox] = []
+        self._clock = clock
+        self._on_ring = on_ring
 
     def deliver(self, entry: Entry) -> None:
         frame = with_cursor(entry.seq, entry.body)
         for inbox in tuple(self.inboxes):
             inbox.hear(entry, frame)
+        begun = reports.rung_at(entry.body) if self.inboxes else None
+        if begun is not None:
+            self._on_ring(max(0.0, (self._clock.now() - begun).total_seconds()))
 
 
 class InboxSockets:
     """All events sockets of this node."""
 
-    def __init__(self, *, bus: Bus, clock: Clock, ringing_for: RingingFor, receipts: Receipts, limited: bool) -> None:
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        clock: Clock,
+        ringing_for: RingingFor,
+        receipts: Receipts,
+        limited: bool,
+        on_ring: OnRing = lambda seconds: None,
+    ) -> None:
         self.receipts = receipts
         self.limited = limited
         self._bus = bus
         self._clock = clock
         self._ringing_for = ringing_for
-        self._hub: Hub[InboxRoom] = Hub(bus, InboxRoom)
+        self._hub: Hub[InboxRoom] = Hub(bus, lambda topic: InboxRoom(clock, on_ring))
 
     async def admit(self, user_id: UserId, query: dict[str, str]) -> Attachment:
         """The endpoint of /v1/ws/events. Raises BadRequest."""

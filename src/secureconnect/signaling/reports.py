@@ -3,6 +3,8 @@
 Apart from the messages of a call in `signaling.protocol`, since these go to nobody else.
 """
 
+from datetime import datetime
+
 import msgspec
 
 from secureconnect.ids import CallId
@@ -17,10 +19,19 @@ class Shown(msgspec.Struct, frozen=True, tag="shown"):
 decode = msgspec.json.Decoder(Shown).decode
 
 
+class RungCall(msgspec.Struct, frozen=True):
+    """Which version of the call the ring showed: the first is its beginning."""
+
+    version: int
+    created_at: datetime
+
+
 class Incoming(msgspec.Struct, frozen=True, tag="call.incoming"):
     """As much of a ring as must be known of one that goes out."""
 
     call_id: CallId
+    timestamp: datetime
+    call: RungCall
 
 
 _incoming = msgspec.json.Decoder(Incoming)
@@ -30,3 +41,14 @@ _BEGINNING = msgspec.json.encode({"type": "call.incoming"})[:-1]
 def ring_in(body: bytes) -> CallId | None:
     """The call that rings in this event, None in any other."""
     return _incoming.decode(body).call_id if body.startswith(_BEGINNING) else None
+
+
+def rung_at(body: bytes) -> datetime | None:
+    """When the ring in this event was asked for, None in any other event.
+
+    Of a new call that is its beginning, before it was written down; of an invitation, when it was announced.
+    """
+    if not body.startswith(_BEGINNING):
+        return None
+    ring = _incoming.decode(body)
+    return ring.call.created_at if ring.call.version == 1 else ring.timestamp

@@ -7,7 +7,7 @@ Allowed: picows answers 101 and speaks RFC 6455 from then on, in plain calls. Kn
 import asyncio
 import logging
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Protocol, cast
@@ -20,12 +20,12 @@ from picows.picows import (  # type: ignore[attr-defined]  # the compiled module
     WSUpgradeResponseWithListener,
 )
 
-from secureconnect.errors import AtCapacity, BadRequest, Draining, Internal, ServiceError, Unavailable
+from secureconnect.errors import AtCapacity, Draining, Internal, ServiceError, Unavailable
 from secureconnect.ops.logging import request_id, request_id_from
 from secureconnect.signaling.framing import text_frames
 from secureconnect.signaling.protocol import MAX_FRAME_BYTES, SUBPROTOCOL, Reconnect, encode
 from secureconnect.signaling.session import is_too_slow
-from secureconnect.signaling.upgrade import Attachment, Gate, Handshake
+from secureconnect.signaling.upgrade import Attachment, Gate, Handshake, parse_handshake
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,6 @@ HANDSHAKES_AT_ONCE = 2_000
 HANDSHAKE_SECONDS = 10.0
 CLOSE_SECONDS = 2.0
 """How long a goodbye may take to be read before the connection is cut."""
-MAX_HEAD_BYTES = 16_384
 
 CLOSE_GOING_AWAY = 1012
 CLOSE_UNSUPPORTED = 1003
@@ -46,6 +45,8 @@ CLOSE_TRY_AGAIN = 1013
 CLOSE_SILENT = 4001
 LOST = 1006
 """What stands in the log for a socket that ended without a close frame (RFC 6455, section 7.1.5). Never sent."""
+COUNTED_CODES = frozenset({1000, 1001, 1003, 1005, 1006, 1008, 1009, 1011, 1012, 1013, CLOSE_SILENT})
+"""Ours and those of browsers. A client may say any number: the others are counted together."""
 
 # Looking a member of an enumeration up costs more than comparing with it, and this happens for every frame.
 _TEXT, _CLOSE, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.CLOSE, WSMsgType.BINARY, WSMsgType.CONTINUATION
@@ -74,6 +75,10 @@ class Sockets:
         self.problem_of = problem_of
         self.monotonic = monotonic
         self.open: set[Connection] = set()
+        self.opened: Counter[str] = Counter()
+        """Sockets since the start, by kind."""
+        self.closed: Counter[tuple[str, str]] = Counter()
+        """The same of those that are gone, by kind and close code."""
         self.handshakes = 0
         self.draining = False
         self._to_flush: list[Connection] = []
@@ -152,6 +157,7 @@ class Connection(WSListener):
         self._transport = transport
         transport.underlying_transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
         self._sockets.open.add(self)
+        self._sockets.opened[self.attachment.kind] += 1
         log.info("socket opened", kind=self.attachment.kind, **self.attachment.context)
         self.attachment.opened(self)
 
@@ -181,6 +187,7 @@ class Connection(WSListener):
         self._fall_silent()
         self._sockets.open.discard(self)
         code, reason = self.farewell
+        self._sockets.closed[self.attachment.kind, str(code) if code in COUNTED_CODES else "other"] += 1
         context = self.attachment.context
         log.info("socket closed", kind=self.attachment.kind, code=code, reason=reason, request=self.request, **context)
 
@@ -321,7 +328,7 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # compiled class
         self._sockets.handshakes += 1
         self._name("")
         try:
-            self._handshake = _parse(self._head)
+            self._handshake = parse_handshake(self._head)
             self._name(self._handshake.headers.get("x-request-id", ""))
             self._sockets.check_room()
             async with asyncio.timeout(HANDSHAKE_SECONDS):
@@ -377,19 +384,3 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # compiled class
         lines += [f"x-request-id: {self._request}", f"content-length: {len(body)}", "connection: close", "", ""]
         self._raw.write("\r\n".join(lines).encode("latin-1") + body)
         self._raw.close()
-
-
-def _parse(head: bytes) -> Handshake:
-    """The request line and headers as uvicorn wrote them down. Raises BadRequest."""
-    if len(head) > MAX_HEAD_BYTES:
-        raise BadRequest("The upgrade request's headers are larger than 16 KiB.")
-    request, *lines = head.decode("latin-1").split("\r\n")
-    target = request.split(" ")[1]
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if colon:
-            headers[name.strip().lower()] = value.strip()
-    if "sec-websocket-key" not in headers or headers.get("sec-websocket-version") != "13":
-        raise BadRequest("This address speaks WebSocket version 13 (RFC 6455) only.")
-    return Handshake(target, headers)

@@ -15,6 +15,7 @@ from secureconnect.ids import UserId
 from secureconnect.signaling.hub import Channel
 from secureconnect.signaling.protocol import BEARER_PREFIX, SUBPROTOCOL
 
+MAX_HEAD_BYTES = 16_384
 TOKEN_NAMES = frozenset({"token", "access_token", "jwt", "authorization", "bearer"})
 
 
@@ -94,6 +95,22 @@ class Gate:
         host = headers.get("host", "").lower()
         if not host or origin.lower() not in (f"http://{host}", f"https://{host}"):
             raise OriginNotAllowed
+
+
+def parse_handshake(head: bytes) -> Handshake:
+    """The request line and headers as uvicorn wrote them down. Raises BadRequest."""
+    if len(head) > MAX_HEAD_BYTES:
+        raise BadRequest("The upgrade request's headers are larger than 16 KiB.")
+    request, *lines = head.decode("latin-1").split("\r\n")
+    target = request.split(" ")[1]
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if colon:
+            headers[name.strip().lower()] = value.strip()
+    if "sec-websocket-key" not in headers or headers.get("sec-websocket-version") != "13":
+        raise BadRequest("This address speaks WebSocket version 13 (RFC 6455) only.")
+    return Handshake(target, headers)
 
 
 def bearer_token(handshake: Handshake) -> str:

@@ -6,16 +6,18 @@ beside the functions that run it. Nobody else writes SQL.
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import structlog
 from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 from secureconnect.errors import OutcomeUnknown, Unavailable
 
@@ -44,6 +46,12 @@ class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self.dialect = engine.dialect.name
+        self.retries: Counter[str] = Counter()
+        """Transactions run again since the start, by the SQLSTATE that said so."""
+        self.failures: Counter[str] = Counter()
+        """Work given up since the start: `unavailable`, `outcome_unknown`, or `contended` after the last retry."""
+        self.on_done: Callable[[Kind, float], None] = lambda kind, seconds: None
+        """Told of everything that went through: how it was isolated, and the seconds it took from the wait for a connection on."""
         # SQLite has one writer; waiting for it here is fair and cheap, waiting in the library is a poll.
         self._writer = asyncio.Lock() if self.dialect == "sqlite" else None
 
@@ -69,8 +77,16 @@ class Database:
         """Run `work`, which only reads, beside whoever is writing. Raises Unavailable as `transact` does."""
         return await self._run(work, "read")
 
+    @property
+    def connections(self) -> tuple[int, int]:
+        """Connections in use now, and how many there may be."""
+        pool = cast("QueuePool", self._engine.pool)
+        return pool.checkedout(), POOL_SIZE
+
     async def _run(self, work: Callable[[AsyncConnection], Awaitable[T]], kind: Kind) -> T:
         delay = FIRST_BACKOFF
+        time = asyncio.get_running_loop().time
+        begun = time()
         for _ in range(ATTEMPTS):
             is_worked = False
             try:
@@ -80,15 +96,20 @@ class Database:
             except Exception as failure:
                 if _is_temporary(failure):
                     log.warning("database unavailable", error=type(failure).__name__, detail=str(failure).partition("\n")[0][:200])
-                    if is_worked and kind != "read":
+                    is_unknown = is_worked and kind != "read"
+                    self.failures["outcome_unknown" if is_unknown else "unavailable"] += 1
+                    if is_unknown:
                         raise OutcomeUnknown("The database went away at the last moment; look whether it was done.") from failure
                     raise Unavailable("The database does not answer; nothing was changed.") from failure
                 if not _lost_a_race(failure):
                     raise
+                self.retries[_sqlstate(failure)] += 1
             else:
+                self.on_done(kind, time() - begun)
                 return result
             await asyncio.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311  (jitter, not a secret)
             delay *= 2
+        self.failures["contended"] += 1
         raise Unavailable("The database keeps refusing this change; nothing was changed.")
 
     async def ping(self) -> None:

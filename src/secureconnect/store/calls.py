@@ -56,10 +56,10 @@ async def save(connection: AsyncConnection, before: Call, after: Call) -> Call |
     return after
 
 
-async def due(connection: AsyncConnection, now: datetime, limit: int) -> list[CallId]:
-    """Calls that time has something to do with, the longest overdue first."""
-    query = select(calls.c.call_id).where(calls.c.due_at <= now).order_by(calls.c.due_at).limit(limit)
-    return [CallId(row.call_id) for row in await connection.execute(query)]
+async def due(connection: AsyncConnection, now: datetime, limit: int) -> list[tuple[CallId, datetime]]:
+    """Calls that time has something to do with, and since when; the longest overdue first."""
+    query = select(calls.c.call_id, calls.c.due_at).where(calls.c.due_at <= now).order_by(calls.c.due_at).limit(limit)
+    return [(CallId(row.call_id), row.due_at) for row in await connection.execute(query)]
 
 
 async def next_due(connection: AsyncConnection) -> datetime | None:

@@ -207,4 +207,5 @@ def _push(row: Row[Any]) -> Push:
         address=row.address,
         attempts=row.attempts,
         history=_history.decode(row.history) if row.history else (),
+        queued_at=row.created_at,
     )

@@ -11,6 +11,7 @@ from secureconnect.bus import Entry
 from secureconnect.calls.call import Session
 from secureconnect.ids import DeviceId
 from secureconnect.signaling.call_room import CallRoom, Seat
+from secureconnect.signaling.relay_timer import RelayTimer
 from tests.unit.signaling.world import ANN, BOB, CALL, NODE, TOPIC, Client, World
 
 PHONE, LAPTOP = DeviceId(UUID(int=0xD0)), DeviceId(UUID(int=0xD1))
@@ -52,7 +53,7 @@ def test_who_is_given_up_while_the_session_opens_leaves_no_open_session(world: W
 
 
 def test_of_two_sockets_of_a_session_the_one_that_opened_last_stays() -> None:
-    room = CallRoom(TOPIC)
+    room = CallRoom(TOPIC, RelayTimer(lambda: 0.0, lambda seconds: None))
     earlier, later = (Seat(TOPIC, CALL, BOB, Session(UUID(int=1), LAPTOP, NODE, number), 0.0) for number in (2, 3))  # type: ignore[arg-type]
     room.take(later)
     room.take(earlier)
@@ -79,7 +80,7 @@ def test_what_a_welcome_has_told_is_not_told_again_when_the_bus_is_late(world: W
     """Between nodes a log is read faster than it is heard."""
     bob = Client(world, BOB, LAPTOP)
     bob.knock()
-    room = world.run(world.sockets._hub.enter(TOPIC))
+    room = world.run(world.sockets.hub.enter(TOPIC))
     head = world.run(world.bus.read(TOPIC)).head
     link = bob.enter()
     before = len(link.unread)

@@ -25,6 +25,7 @@ from secureconnect.robot.wire import Call as SeenCall
 from secureconnect.robot.wire import MediaState, Refused, Relayed, Welcome, decode_signal
 from secureconnect.signaling.call_socket import CallSockets
 from secureconnect.signaling.protocol import Limits, view_of
+from secureconnect.signaling.relay_timer import RelayTimer
 from secureconnect.signaling.session import ResumeTokens
 from secureconnect.signaling.upgrade import Attachment
 from tests.fakes.clock import ManualClock
@@ -164,12 +165,14 @@ class World:
         self.calls = CallInMemory(self.clock, self.bus, people)
         self._spawned: list[Awaitable[None]] = []
         self.reports: list[tuple[str, bytes]] = []
+        self.timed: list[float] = []
         self.sockets = CallSockets(
             calls=cast(CallService, self.calls),
             bus=self.bus,
             clock=self.clock,
             unix_time=lambda: self.clock.now().timestamp(),
             tokens=ResumeTokens(b"a secret of the tests"),
+            timer=RelayTimer(self.clock.monotonic, self.timed.append),
             ice_servers=lambda _user, _call: [],
             limits=Limits(grace_seconds=GRACE.total_seconds()),
             limited=limited,

@@ -13,7 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
-from secureconnect.bus import Acknowledge, Backlog, Deliver
+from secureconnect.bus import Acknowledge, Backlog, BusFigures, Deliver
 from secureconnect.bus.redis.doorbell import Doorbell
 from secureconnect.bus.redis.scripts import APPEND, CALL_SECONDS, LOG_ENTRIES, LOG_SECONDS, READ
 from secureconnect.bus.redis.subscription import Subscription
@@ -61,6 +61,8 @@ class RedisBus:
         self._sent.set()
         self._listening = asyncio.Event()
         self._number = 0
+        self._waiting_since = 0.0
+        self._refused = self._failed = self._lost = self._gaps = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._sha = ""
 
@@ -75,7 +77,10 @@ class RedisBus:
         acknowledge: Acknowledge | None = None,
     ) -> bool:
         if len(self._queue) >= QUEUE_ENTRIES:
+            self._refused += 1
             return False
+        if not self._queue:
+            self._waiting_since = self._clock.monotonic()
         self._number += 1
         self._queue.append(Pending(self._number, topic, body, sender, target, retain, acknowledge))
         self._queued.set()
@@ -136,6 +141,10 @@ class RedisBus:
         await self._listener.aclose()
         await self._commands.aclose()
 
+    def figures(self) -> BusFigures:
+        lag = self._clock.monotonic() - self._waiting_since if self._queue else 0.0
+        return BusFigures(len(self._queue), lag, self._number, self._refused, self._failed, self._lost, self._gaps)
+
     async def _write(self) -> None:
         """One writer, so what one caller publishes keeps its order. A batch is sent until it is known to have arrived."""
         pause = FIRST_PAUSE
@@ -145,11 +154,13 @@ class RedisBus:
             try:
                 seqs = await self._append(batch)
             except (RedisError, OSError, TimeoutError) as failure:
+                self._failed += 1
                 log.warning("bus waits for redis", error=type(failure).__name__, waiting=len(self._queue))
                 await self._clock.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
                 continue
             pause = FIRST_PAUSE
+            self._waiting_since = self._clock.monotonic()
             for pending, seq in zip(batch, seqs, strict=True):
                 self._queue.popleft()
                 if pending.acknowledge is not None:
@@ -191,6 +202,7 @@ class RedisBus:
                 pause = FIRST_PAUSE
             except (RedisError, OSError) as failure:
                 self._listening.clear()
+                self._lost += 1
                 log.warning("bus listens again soon", error=type(failure).__name__)
                 await self._clock.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
@@ -210,6 +222,7 @@ class RedisBus:
                 subscription.held = subscription.held if subscription.held is not None else []
                 self._spawn(self._catch_up(topic, subscription))
         elif message["type"] == "smessage" and not subscription.hear(entry_from_channel(message["data"])):
+            self._gaps += 1
             self._spawn(self._catch_up(topic, subscription))
 
     async def _catch_up(self, topic: str, subscription: Subscription) -> None:
