@@ -25,7 +25,7 @@ from secureconnect.accounts.service import AccountService
 from secureconnect.accounts.verification import TokenVerifier
 from secureconnect.api.http import Services, create_api
 from secureconnect.api.problems import PROBLEM_JSON, headers_of, problem_of
-from secureconnect.bus import open_bus
+from secureconnect.bus import open_bus, open_counts
 from secureconnect.calls.quality_log import QualityLog
 from secureconnect.calls.receipt_book import ReceiptBook
 from secureconnect.calls.service import CallService
@@ -53,7 +53,7 @@ from secureconnect.ops.event_loop import watch_lag
 from secureconnect.ops.health import Health
 from secureconnect.ops.logging import request_id
 from secureconnect.ops.metrics import Metrics
-from secureconnect.ops.ratelimit import RateLimiter
+from secureconnect.ops.ratelimit import LIMITS, Limit, RateLimiter
 from secureconnect.push.outbox import Outbox
 from secureconnect.push.queue import PushQueue
 from secureconnect.senders import make_senders
@@ -112,6 +112,7 @@ class Application:
         self.sockets = self._make_sockets()
         self.health = self._make_health()
         self._show_metrics()
+        self.limiter = self._make_limiter()
         self.api = self._make_api()
 
         self._background: set[asyncio.Task[None]] = set()
@@ -252,6 +253,21 @@ class Application:
         show_timers(metrics, self.timers, clock)
         show_everything_shared(metrics, self.database, clock)
 
+    def _make_limiter(self) -> RateLimiter:
+        settings, metrics = self.settings, self.metrics
+        rings = {
+            "ring": Limit(settings.rings_per_minute, fails_open=True),
+            "ring_one": Limit(settings.rings_of_one, LIMITS["ring_one"].seconds, fails_open=True),
+        }
+        return RateLimiter(
+            clock=self.clock,
+            limits={**LIMITS, **rings},
+            enabled=settings.rate_limits == "on",
+            shared=open_counts(settings.bus_url),
+            on_refusal=lambda name: metrics.rate_limited.labels(name).inc(),
+            on_unshared=metrics.limits_not_shared.inc,
+        )
+
     def _make_api(self) -> Litestar:
         services = Services(
             accounts=self.accounts,
@@ -263,7 +279,7 @@ class Application:
             receipts=self.receipts,
             traces=self.traces,
             ice=self.ice,
-            limiter=RateLimiter(clock=self.clock, enabled=self.settings.rate_limits == "on"),
+            limiter=self.limiter,
             health_of=self.health,
             metrics_of=self.metrics,
         )
@@ -306,7 +322,7 @@ class Application:
         await _end(others)
         await _within(step, self.timers.stop(), self.outbox.stop(), self.quality.write(), self.receipts.flush(), self.bus.flush())
         await _end(bus)
-        await _within(step, self.bus.close(), self.http.aclose(), self.outbox.close(), self.database.close())
+        await _within(step, self.bus.close(), self.limiter.close(), self.http.aclose(), self.outbox.close(), self.database.close())
         if self._lock is not None:
             self._lock.close()
 

@@ -69,6 +69,8 @@ class Settings(BaseSettings):
     tls_certificate: Path | None = Field(None, description="PEM file; with tls_key, serve HTTPS and secure sockets.")
     tls_key: Path | None = Field(None, description="PEM file of the certificate's key.")
     rate_limits: Literal["on", "off"] = Field("on", description="off switches every rate limit off, for load tests.")
+    rings_per_minute: int = Field(10, ge=1, description="Calls and invitations that one person may begin in a minute.")
+    rings_of_one: int = Field(20, ge=1, description="How often one person may ring the same other one in ten minutes.")
     max_sockets: int = Field(50_000, ge=1, description="Sockets this process holds; more are refused with 503.")
     grace_seconds: float = Field(
         30.0, gt=0, description="How long a participant without a socket keeps the place in the call, seconds."

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.fakes.people import Json, World
+from tests.fakes.people import Json, Refused, World
 from tests.fakes.server import ServerProcess
 from tests.scenario.conftest import serving
 
@@ -81,3 +81,25 @@ async def test_a_frame_of_64_kib_passes_and_a_larger_one_ends_the_socket(world: 
     await back.tell("reaction")
     await at_ben.expect("reaction")
     assert len(at_ben.heard("offer")) == 1
+
+
+async def test_who_rings_too_often_is_told_when_to_try_again(world: World) -> None:
+    ada, ben = await world.people("Ada", "Ben")
+    conversation_id = await ada.converse(ben)
+    for _ in range(10):
+        await ada.end(await ada.initiate(conversation_id, ben))
+    with pytest.raises(Refused) as refused:
+        await ada.initiate(conversation_id, ben)
+    assert (refused.value.status, refused.value.code) == (429, "rate_limited")
+    assert 1 <= int(refused.value.headers["retry-after"]) <= 120
+    assert await ben.initiate(conversation_id, ada), "others are not kept from it"
+
+
+async def test_an_invitation_is_a_ring_too(world: World) -> None:
+    ada, ben, cleo = await world.people("Ada", "Ben", "Cleo")
+    call = await ada.initiate(await ada.converse(ben, cleo), ben)
+    for _ in range(9):
+        await ada.invite(call, cleo)
+    with pytest.raises(Refused) as refused:
+        await ada.invite(call, cleo)
+    assert refused.value.code == "rate_limited"

@@ -1,5 +1,6 @@
 """Calls: the routes. They parse, call calls.service, and answer; no rule lives here."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
@@ -8,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
-from secureconnect.api.dependencies import Calls, Ice, Receipts, Rung, SignedIn, Traces
+from secureconnect.api.dependencies import Calls, Ice, Limiter, Receipts, Rung, SignedIn, Traces
 from secureconnect.api.idempotency import IdempotencyKey
 from secureconnect.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
 from secureconnect.api.problems import problems
@@ -77,8 +78,9 @@ class IceServers(Struct, frozen=True):
     responses=problems(404, 409, 422),
 )
 async def initiate(
-    data: JSONBody[Initiation], principal: SignedIn, calls: Calls, idempotency_key: IdempotencyKey = None
+    data: JSONBody[Initiation], principal: SignedIn, calls: Calls, limiter: Limiter, idempotency_key: IdempotencyKey = None
 ) -> CallView:
+    await limiter.hit_all(_rings(principal.user_id, data.callee_ids))
     request = InitiateRequest(
         conversation_id=data.conversation_id,
         call_type=data.call_type,
@@ -147,7 +149,10 @@ async def end(call_id: FromPath[CallId], principal: SignedIn, calls: Calls) -> C
     description="By somebody who is in it. Those who rang already or are in it are passed over.",
     responses=problems(404, 409, 422),
 )
-async def invite(call_id: FromPath[CallId], data: JSONBody[Invitation], principal: SignedIn, calls: Calls) -> CallView:
+async def invite(
+    call_id: FromPath[CallId], data: JSONBody[Invitation], principal: SignedIn, calls: Calls, limiter: Limiter
+) -> CallView:
+    await limiter.hit_all(_rings(principal.user_id, data.user_ids))
     ring = timedelta(seconds=data.ring_timeout)
     return view_of(await calls.invite(principal.user_id, call_id, data.user_ids, ring))
 
@@ -219,6 +224,11 @@ async def ice_servers(
     await calls.get(principal.user_id, call_id)
     offered = ice.offer(principal.user_id, call_id, region)
     return IceServers(offered.servers, offered.expires_at)
+
+
+def _rings(caller_id: UserId, callee_ids: Sequence[UserId]) -> list[tuple[str, str]]:
+    """What ringing these people counts as: one ring of the caller's, and one of each of them."""
+    return [("ring", str(caller_id)), *(("ring_one", f"{caller_id}:{callee_id}") for callee_id in callee_ids)]
 
 
 @get(

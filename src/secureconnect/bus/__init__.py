@@ -5,12 +5,15 @@ and a small retained state that changes in the same step as the log, so that a s
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from secureconnect.clock import Clock
+
+if TYPE_CHECKING:
+    from secureconnect.bus.redis import RedisCounts
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -126,3 +129,10 @@ def open_bus(url: str, clock: Clock, node: str) -> Bus:
     if scheme in ("redis", "rediss"):
         return RedisBus(url, clock, node)
     raise ValueError(f"there is no bus for {scheme}://")
+
+
+def open_counts(url: str) -> "RedisCounts | None":
+    """Who counts for all nodes on the bus of this URL; None when there are no others."""
+    from secureconnect.bus.redis import RedisCounts  # noqa: PLC0415
+
+    return RedisCounts(url) if urlsplit(url).scheme in ("redis", "rediss") else None

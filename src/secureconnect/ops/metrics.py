@@ -40,6 +40,8 @@ class Metrics:
         self.request_seconds = self._histogram("http_request_seconds", "Time to answer an HTTP request, seconds.", None, "route")
         self.refusals = self._counter("socket_refusals", "Sockets refused before the upgrade.", "code")
         self.pushes = self._counter("pushes", "Attempts to push, by what came of them.", "provider", "outcome")
+        self.rate_limited = self._counter("rate_limited", "Requests refused by a rate limit, by its name.", "limit")
+        self.limits_not_shared = self._counter("limits_not_shared", "Uses of a rate limit that other nodes did not count.")
 
         self.calls_started = self._counter("calls_started", "Calls initiated here.", "call_type")
         self.calls_ended = self._counter("calls_ended", "Calls whose end was decided here.", "status", "reason")

@@ -15,7 +15,7 @@ from secureconnect.accounts.service import AccountService, Principal
 from secureconnect.api.accounts import routes
 from secureconnect.api.problems import on_exception, on_http_exception, on_service_error
 from secureconnect.errors import ServiceError
-from secureconnect.ops.ratelimit import RateLimiter
+from secureconnect.ops.ratelimit import Limit, RateLimiter
 from tests.fakes.clock import ManualClock
 
 pytestmark = pytest.mark.anyio
@@ -271,7 +271,7 @@ class TestPeople:
 class TestLimits:
     @pytest.fixture
     def limiter(self, clock: ManualClock) -> RateLimiter:
-        return RateLimiter(clock=clock, limits={"login": 3, "login_address": 5, "register": 2})
+        return RateLimiter(clock=clock, limits={"login": Limit(3), "login_address": Limit(5), "register": Limit(2)})
 
     async def test_guessing_one_password_is_limited_however_the_email_is_written(self, client: httpx2.AsyncClient) -> None:
         spellings = ["ada@example.com", "ADA@example.com", " ada@example.com", "ada@example.com "]

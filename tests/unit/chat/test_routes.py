@@ -15,7 +15,7 @@ from secureconnect.api.chat import routes
 from secureconnect.api.problems import on_exception, on_http_exception, on_service_error
 from secureconnect.errors import ServiceError
 from secureconnect.ids import UserId
-from secureconnect.ops.ratelimit import RateLimiter
+from secureconnect.ops.ratelimit import Limit, RateLimiter
 from tests.unit.chat.conftest import Office
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +37,7 @@ async def app(office: Office) -> Litestar:
         user_id = UserId(UUID(request.headers["x-test-user"]))
         return Principal(user_id, office.people[user_id])
 
-    limiter = RateLimiter(clock=office.clock, limits={"message": 5})
+    limiter = RateLimiter(clock=office.clock, limits={"message": Limit(5)})
     return Litestar(
         routes,
         dependencies={
