@@ -39,6 +39,11 @@ async def test_reports_are_heard_and_kept(world: World) -> None:
     }
     assert 3.9 < of_ada["mos"] < 4.3
     assert (kept[ben.user_id]["level"], kept[ben.user_id]["mos"]) == (4, None)
+    trace = await ada.ask("GET", f"/v1/calls/{call['call_id']}/trace")
+    figures = {one["user_id"]: one for one in trace["sessions"]}
+    assert figures[ada.user_id]["readings"] == 1
+    assert (figures[ada.user_id]["rtt_ms"], figures[ada.user_id]["worst_loss"]) == (REPORT["rtt_ms"], REPORT["loss"])
+    assert figures[ben.user_id]["mos"] is None
     stranger = await world.person("Eve")
     with pytest.raises(Refused) as refusal:
         await stranger.all(f"/v1/calls/{call['call_id']}/quality?limit=10")

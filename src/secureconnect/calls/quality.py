@@ -55,6 +55,22 @@ class Reading(Struct, frozen=True):
     mos: float | None
 
 
+class SessionQuality(Struct, frozen=True):
+    """All readings of one session in a few figures: means, and the worst of them. None for what it never said."""
+
+    session_id: SessionId
+    user_id: UserId
+    first_at: datetime
+    last_at: datetime
+    readings: int
+    mos: float | None
+    worst_mos: float | None
+    rtt_ms: float | None
+    worst_rtt_ms: float | None
+    loss: float | None
+    worst_loss: float | None
+
+
 def report_of(raw: bytes) -> Report | None:
     """The report in a JSON object, None when it says nothing that can be kept."""
     try:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from secureconnect.calls.call import Call, CallType, EndReason, Participant, Ring, RingEnd, Status
+from secureconnect.calls.quality import SessionQuality
 from secureconnect.calls.receipts import UNNAMED, Receipt, ReceiptKind
 from secureconnect.ids import CallId, ConversationId, DeviceId, UserId, short
 from secureconnect.push import Attempt, Kind, Outcome, Record
@@ -88,7 +89,7 @@ class CalleeTrace(Struct, frozen=True):
 
 
 class CallTrace(Struct, frozen=True):
-    """A call and what became of its rings."""
+    """A call, what became of its rings, and how well its sessions were connected."""
 
     call_id: CallId
     conversation_id: ConversationId
@@ -101,6 +102,7 @@ class CallTrace(Struct, frozen=True):
     ended_at: datetime | None
     summary: str
     callees: list[CalleeTrace]
+    sessions: list[SessionQuality]
 
 
 class Evidence(Struct, frozen=True):
@@ -108,6 +110,7 @@ class Evidence(Struct, frozen=True):
 
     pushes: Sequence[Record]
     receipts: Sequence[Receipt]
+    sessions: Sequence[SessionQuality]
     platforms: Mapping[tuple[UserId, DeviceId], str]
 
 
@@ -126,6 +129,7 @@ def trace_of(call: Call, evidence: Evidence, viewer: UserId | None) -> CallTrace
         ended_at=call.ended_at,
         summary=_summary_of_call(call, callees),
         callees=callees,
+        sessions=list(evidence.sessions),
     )
 
 

@@ -5,6 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from secureconnect.calls.trace import CalleeTrace, CallTrace, TraceEntry
+from secureconnect.ids import short
 
 
 def as_table(trace: CallTrace) -> Group:
@@ -17,7 +18,32 @@ def as_table(trace: CallTrace) -> Group:
         parts += [Text(), Text.assemble((callee.display_name, "bold cyan"), "  ", callee.summary)]
         if callee.devices:
             parts.append(_events_of(trace, callee))
+    if trace.sessions:
+        parts += [Text(), _sessions_of(trace)]
     return Group(*parts)
+
+
+def _sessions_of(trace: CallTrace) -> Table:
+    names = {callee.user_id: callee.display_name for callee in trace.callees}
+    table = Table(title="connections", title_justify="left", box=None, header_style="dim")
+    for heading in ("who", "session", "from", "to", "MOS (worst)", "round trip", "loss"):
+        table.add_column(heading)
+    for one in trace.sessions:
+        table.add_row(
+            Text(names.get(one.user_id, "caller" if one.user_id == trace.caller_id else short(one.user_id))),
+            short(one.session_id),
+            *(f"{moment:%H:%M:%S}" for moment in (one.first_at, one.last_at)),
+            *(
+                _pair(one.mos, one.worst_mos, ".1f"),
+                _pair(one.rtt_ms, one.worst_rtt_ms, ".0f", " ms"),
+                _pair(one.loss, one.worst_loss, ".1%"),
+            ),
+        )
+    return table
+
+
+def _pair(mean: float | None, worst: float | None, form: str, unit: str = "") -> str:
+    return "-" if mean is None or worst is None else f"{mean:{form}}{unit} ({worst:{form}})"
 
 
 def _events_of(trace: CallTrace, callee: CalleeTrace) -> Table:

@@ -10,6 +10,7 @@ from secureconnect.store import calls as store
 from secureconnect.store.chat import require_member
 from secureconnect.store.devices import devices_of
 from secureconnect.store.push import records_of
+from secureconnect.store.quality import sessions_of
 from secureconnect.store.receipts import receipts_of
 
 
@@ -35,6 +36,7 @@ class CallTraces:
             evidence = Evidence(
                 pushes=await records_of(connection, call_id),
                 receipts=await receipts_of(connection, call_id),
+                sessions=await sessions_of(connection, call_id),
                 platforms={(device.user_id, device.device_id): device.platform for device in devices},
             )
             return trace_of(call, evidence, viewer)

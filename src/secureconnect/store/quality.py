@@ -5,10 +5,10 @@ from datetime import datetime
 from uuid import UUID
 
 from msgspec.structs import asdict
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from secureconnect.calls.quality import Reading, Report
+from secureconnect.calls.quality import Reading, Report, SessionQuality
 from secureconnect.clock import unix_microseconds
 from secureconnect.ids import CallId, IdFactory, SessionId, UserId
 from secureconnect.store.tables import quality_readings
@@ -49,6 +49,48 @@ async def readings_of(connection: AsyncConnection, call_id: CallId, before: UUID
         )
         for row in await connection.execute(query)
     ]
+
+
+async def sessions_of(connection: AsyncConnection, call_id: CallId) -> list[SessionQuality]:
+    """Each session's readings in a few figures, in the order in which the sessions began to report."""
+    query = (
+        select(
+            _table.session_id,
+            _table.user_id,
+            func.min(_table.at).label("first_at"),
+            func.max(_table.at).label("last_at"),
+            func.count().label("readings"),
+            func.avg(_table.mos).label("mos"),
+            func.min(_table.mos).label("worst_mos"),
+            func.avg(_table.rtt_ms).label("rtt_ms"),
+            func.max(_table.rtt_ms).label("worst_rtt_ms"),
+            func.avg(_table.loss).label("loss"),
+            func.max(_table.loss).label("worst_loss"),
+        )
+        .where(_table.call_id == call_id)
+        .group_by(_table.session_id, _table.user_id)
+        .order_by(func.min(_table.at), _table.session_id)
+    )
+    return [
+        SessionQuality(
+            session_id=SessionId(row.session_id),
+            user_id=UserId(row.user_id),
+            first_at=row.first_at,
+            last_at=row.last_at,
+            readings=row.readings,
+            mos=_rounded(row.mos, 2),
+            worst_mos=row.worst_mos,
+            rtt_ms=_rounded(row.rtt_ms, 0),
+            worst_rtt_ms=row.worst_rtt_ms,
+            loss=_rounded(row.loss, 4),
+            worst_loss=row.worst_loss,
+        )
+        for row in await connection.execute(query)
+    ]
+
+
+def _rounded(mean: float | None, digits: int) -> float | None:
+    return None if mean is None else round(float(mean), digits)
 
 
 async def forget_readings(connection: AsyncConnection, oldest: datetime) -> None:
