@@ -48,7 +48,8 @@ class Account:
         self.email: str = answer["user"]["email"]
         self.user_id: str = answer["user"]["user_id"]
         self.name: str = answer["user"]["display_name"]
-        self.headers = {"Authorization": f"Bearer {answer['access_token']}"}
+        self.token: str = answer["access_token"]
+        self.headers = {"Authorization": f"Bearer {self.token}"}
 
     @property
     def link(self) -> str:

@@ -5,20 +5,22 @@
  *
  * @import {Api} from '/sdk/api.js'
  * @import {User} from '/sdk/shapes.js'
+ * @import {Press} from './shared-store.js'
  */
 import { ApiError } from '/sdk/api.js';
 import { rememberUser, rememberedUser } from './preferences.js';
+import { takePress } from './shared-store.js';
 
 const RETRY_MS = 1_500;
 
 /**
  * Sign in without asking, where that is possible.
  * @param {Api} api @param {() => void} waiting called when the server cannot be reached; it is tried again until it can
+ * @param {string|null} userId who is wanted, by default whoever was here last
  * @returns {Promise<User|null>}
  */
-export async function signInSilently(api, waiting) {
+export async function signInSilently(api, waiting, userId = rememberedUser()) {
   const link = demoLink();
-  const userId = rememberedUser();
   for (;;) {
     try {
       if (link) return await api.login(link.email, link.password);
@@ -35,6 +37,14 @@ export async function signInSilently(api, waiting) {
 export async function signOut(api) {
   rememberUser(null);
   await api.logout().catch(() => {}); // the token in memory is gone in any case
+}
+
+/** What was pressed on the notification that opened this page: `#notice=…`, taken out of the address. @returns {Promise<Press|null>} */
+export async function pressedNotice() {
+  const id = location.hash.match(/^#notice=([\w-]+)$/)?.[1];
+  if (!id) return null;
+  history.replaceState(null, '', location.pathname);
+  return takePress(id).catch(() => null); // nothing is kept here: then it is an ordinary visit
 }
 
 /** `#email=…&password=…`, taken out of the address at once so that it does not stay in the history. @returns {{email: string, password: string}|null} */

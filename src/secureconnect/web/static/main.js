@@ -2,13 +2,15 @@
  * The page: who is signed in, what events arrive, which view shows what. Wires; draws nothing itself.
  *
  * @import {Active} from './switchboard.js'
+ * @import {Press} from './shared-store.js'
  * @import {CallRecord, Conversation, User} from '/sdk/shapes.js'
  * @import {LocalMedia} from '/sdk/media.js'
  */
 import { Api } from '/sdk/api.js';
 import { Events } from '/sdk/protocol.js';
-import { signInSilently, signOut } from './account.js';
+import { pressedNotice, signInSilently, signOut } from './account.js';
 import { Chats } from './chats.js';
+import { ClosedTab } from './closed-tab.js';
 import { duration, listOf, titleOf } from './format.js';
 import { claimDevice, preferences, rememberUser, saveCall, savedCall } from './preferences.js';
 import { Switchboard } from './switchboard.js';
@@ -39,27 +41,36 @@ class App {
     this.chats = new Chats(api, () => document.visibilityState === 'visible' && !(this.stage && !this.stage.element.hidden));
     this.switchboard = new Switchboard(api, deviceId);
     this.events = new Events({ origin: api.origin, token: () => api.token(), deviceId });
-    this.home = new HomeView(root, this.chats, this.switchboard, {
+    this.closedTab = new ClosedTab(api, async (callId, rings) => ({
+      rings: rings && document.visibilityState === 'visible' && (await this.switchboard.ringsSoon(callId)), settled: this.switchboard.hasSettled(callId),
+    }));
+    this.home = new HomeView(root, this.chats, this.switchboard, this.closedTab, {
       call: (conversation, type) => void this.call(conversation, type),
       join: (conversation) => void this.join(conversation),
       newConversation: () => void this.newConversation(),
-      settings: () => showSettings({ me, media: this.switchboard.newMedia(true), signOut: () => void this.signOut(), callTest: (media) => showCallTest(api, media) }),
+      settings: () => showSettings({
+        me, closedTab: this.closedTab, media: this.switchboard.newMedia(true), signOut: () => void this.signOut(), callTest: (media) => showCallTest(api, media),
+      }),
     });
     this.incoming = new IncomingView(this.switchboard, this.chats, {
       accept: ({ call }, video) => void this.accept(call, video),
-      decline: ({ call }) => void this.switchboard.decline(call.call_id).catch((error) => toast(problemText(error), 'bad')),
+      decline: ({ call }) => void this.decline(call),
     });
   }
 
-  async start() {
+  /** @param {Press|null} press on the notification that opened this page */
+  async start(press) {
     this.#listen();
     const saved = savedCall();
     const own = saved?.call.participants.some((one) => one.user_id === this.me.user_id); // the tab may have changed hands
     if (saved && own) this.switchboard.restore(saved);
     else saveCall(null);
+    if (press?.action === 'answer') await this.press(press); // before anything rings here
     this.events.open();
     this.#route();
     await this.#load();
+    if (press && press.action !== 'answer') await this.press(press);
+    await this.closedTab.start();
   }
 
   /** @param {Conversation} conversation @param {'audio'|'video'} type */
@@ -84,10 +95,30 @@ class App {
 
   /** @param {CallRecord} call @param {boolean} video */
   async accept(call, video) {
-    this.incoming.dismiss(call.call_id);
+    await this.#answer(call.call_id, video);
+  }
+
+  /** @param {CallRecord} call */
+  async decline({ call_id: id }) {
+    void this.closedTab.clearRing(id);
+    await this.switchboard.decline(id).catch((error) => toast(problemText(error), 'bad'));
+  }
+
+  /** A button of a notification was pressed. @param {Press} press */
+  async press({ action, call_id: callId, conversation_id: id, call_type: type }) {
+    location.hash = `#/c/${id}`;
+    if (action === 'answer') await this.#answer(callId, type === 'video');
+    const conversation = this.chats.find(id);
+    if (action === 'call' && conversation) await this.call(conversation, type);
+  }
+
+  /** @param {string} callId @param {boolean} video */
+  async #answer(callId, video) {
+    void this.closedTab.clearRing(callId);
+    this.incoming.dismiss(callId);
     const media = this.switchboard.newMedia(video);
     void media.open();
-    await this.#enter(() => this.switchboard.join(call.call_id, media));
+    await this.#enter(() => this.switchboard.join(callId, media));
   }
 
   async newConversation() {
@@ -100,6 +131,7 @@ class App {
   async signOut() {
     await this.switchboard.leave();
     this.events.close();
+    await this.closedTab.turnOff().catch(() => {}); // out of reach: the next push finds nobody, and the server forgets it then
     await signOut(this.api);
     location.replace(location.pathname);
   }
@@ -108,6 +140,7 @@ class App {
     window.addEventListener('hashchange', () => this.#route());
     document.addEventListener('visibilitychange', () => this.chats.read());
     this.api.addEventListener('signedout', () => toast(t('signed_out'), 'bad'));
+    this.closedTab.addEventListener('press', (event) => void this.press(/** @type {CustomEvent} */ (event).detail));
     this.switchboard.addEventListener('active', (event) => this.#began(/** @type {CustomEvent} */ (event).detail));
     this.switchboard.addEventListener('finished', (event) => this.#finished(/** @type {CustomEvent} */ (event).detail));
     this.events.addEventListener('state', () => this.home.tell(this.events.state === 'waiting' ? t('offline') : ''));
@@ -212,7 +245,9 @@ class App {
     const onStage = location.hash === CALL_ADDRESS && this.stage !== null;
     if (this.stage) this.stage.element.hidden = !onStage;
     document.body.classList.toggle('on-stage', onStage);
-    if (!onStage) void this.home.show(location.hash.match(/^#\/c\/([\w-]+)$/)?.[1] ?? null).catch((error) => this.home.tell(problemText(error)));
+    const open = location.hash.match(/^#\/c\/([\w-]+)$/)?.[1] ?? null;
+    if (open) void this.closedTab.clearSeen(open);
+    if (!onStage) void this.home.show(open).catch((error) => this.home.tell(problemText(error)));
     this.#showReturn();
   }
 
@@ -229,11 +264,12 @@ async function main() {
   applyTheme();
   const root = /** @type {Element} */ (document.getElementById('app'));
   const api = new Api();
-  const deviceId = await claimDevice();
-  const remembered = await signInSilently(api, () => { const line = root.querySelector('.splash p'); if (line) line.textContent = t('offline'); });
+  const [deviceId, press] = await Promise.all([claimDevice(), pressedNotice()]);
+  const waiting = () => { const line = root.querySelector('.splash p'); if (line) line.textContent = t('offline'); };
+  const remembered = await signInSilently(api, waiting, press?.user_id);
   const me = remembered ?? (await askToSignIn(root, api));
   rememberUser(me.user_id);
-  await new App(root, api, me, deviceId).start();
+  await new App(root, api, me, deviceId).start(press?.user_id === me.user_id ? press : null);
 }
 
 void main();

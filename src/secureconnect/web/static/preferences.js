@@ -14,10 +14,11 @@ import { newId } from '/sdk/api.js';
  * @property {'light'|'dark'|null} theme null for the system's
  * @property {string|null} microphone @property {string|null} camera @property {string|null} speaker device ids
  * @property {boolean} skipGreenRoom
+ * @property {boolean} closedTabOffered the offer to ring while no tab is open was seen and put away
  */
 
 /** @type {Preferences} */
-const DEFAULTS = { language: null, theme: null, microphone: null, camera: null, speaker: null, skipGreenRoom: false };
+const DEFAULTS = { language: null, theme: null, microphone: null, camera: null, speaker: null, skipGreenRoom: false, closedTabOffered: false };
 const PREFERENCES = 'secureconnect.preferences';
 const LAST_USER = 'secureconnect.user';
 const TAB_USER = 'secureconnect.tab.user';

@@ -11,6 +11,9 @@ import { Call } from '/sdk/call.js';
 import { LocalMedia } from '/sdk/media.js';
 import { preferences, saveCall } from './preferences.js';
 
+/** A push may be there before the frame that says the same. */
+const SOON_MS = 800;
+
 /**
  * @typedef {{call: CallRecord, waiting: boolean}} Ringing
  * @typedef {'answered_elsewhere'|'declined_elsewhere'|'cancelled'|'missed'|'ended'} RingEnd
@@ -23,6 +26,7 @@ import { preferences, saveCall } from './preferences.js';
 export class Switchboard extends EventTarget {
   /** @type {Map<string, Ringing>} */ ringing = new Map();
   /** @type {Active|null} */ active = null;
+  /** @type {Set<string>} calls that were answered or declined here */ #settled = new Set();
 
   /** @param {Api} api @param {string} deviceId */
   constructor(api, deviceId) {
@@ -49,12 +53,14 @@ export class Switchboard extends EventTarget {
 
   /** Answer a call that rings, or join one that runs. @param {string} callId @param {LocalMedia} media open or opening @param {'move'} [mode] */
   async join(callId, media, mode) {
+    this.#settled.add(callId);
     await this.#enter(media, () => Call.join(this.api, callId, media, this.deviceId, mode));
     this.ringing.delete(callId);
   }
 
   /** @param {string} callId */
   async decline(callId) {
+    this.#settled.add(callId);
     const rang = this.ringing.get(callId);
     this.ringing.delete(callId);
     if (rang) this.#emit('silent', { call: rang.call, why: null });
@@ -87,6 +93,23 @@ export class Switchboard extends EventTarget {
     if (!rang || !why) return;
     this.ringing.delete(call.call_id);
     this.#emit('silent', { call: rang.call, why });
+  }
+
+  /** Whether it was here that a call was answered or declined. @param {string} callId */
+  hasSettled(callId) {
+    return this.#settled.has(callId);
+  }
+
+  /** Whether a call rings here, now or in a moment. @param {string} callId @returns {Promise<boolean>} */
+  async ringsSoon(callId) {
+    if (this.ringing.has(callId) || this.#settled.has(callId)) return this.ringing.has(callId);
+    const over = new AbortController();
+    const rang = new Promise((resolve) => {
+      this.addEventListener('ringing', (event) => { if (/** @type {CustomEvent} */ (event).detail.call.call_id === callId) resolve(null); }, { signal: over.signal });
+    });
+    await Promise.race([rang, new Promise((resolve) => { setTimeout(resolve, SOON_MS); })]);
+    over.abort();
+    return this.ringing.has(callId);
   }
 
   /** What rang may not ring any more; the server says again what does. */

@@ -4,7 +4,7 @@
  * Called by the page and by embedding applications. The access token lives in memory only; the refresh token is an HttpOnly
  * cookie that this file never sees. Must not touch the document.
  *
- * @import {User, CallRecord, Conversation, Message, Page} from './shapes.js'
+ * @import {User, CallRecord, Conversation, Device, Message, Page} from './shapes.js'
  */
 
 /** Seconds before its end at which an access token counts as too old to open a socket with. */
@@ -148,6 +148,21 @@ export class Api extends EventTarget {
   /** @param {string} callId @param {{device_id?: string}} [body] @returns {Promise<CallRecord>} */
   decline(callId, body = {}) {
     return this.request('POST', `/v1/calls/${callId}/decline`, body);
+  }
+
+  /** Make a device reachable by push (docs/push.md). @param {string} deviceId UUID @param {{platform: string, provider: string, token?: string, subscription?: PushSubscriptionJSON}} how @returns {Promise<Device>} */
+  registerDevice(deviceId, how) {
+    return this.request('PUT', `/v1/devices/${deviceId}`, how);
+  }
+
+  /** @returns {Promise<Device[]>} one's own, the last seen first */
+  async devices() {
+    return (await this.request('GET', '/v1/devices')).items;
+  }
+
+  /** @param {string} deviceId */
+  removeDevice(deviceId) {
+    return this.request('DELETE', `/v1/devices/${deviceId}`);
   }
 
   /** @param {string} callId @returns {Promise<CallRecord>} */

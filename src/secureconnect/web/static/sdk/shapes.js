@@ -18,6 +18,7 @@
  * @typedef {{conversation_id: string, title: string|null, created_at: string,
  *   participants: {user_id: string, display_name: string, role: 'owner'|'member'}[],
  *   last_message: Message|null, unread_count: number, live_call: CallRecord|null}} Conversation
+ * @typedef {{device_id: string, platform: 'android'|'ios'|'web'|'desktop', provider: string, created_at: string, seen_at: string}} Device
  * @typedef {{items: any[], next_cursor: string|null}} Page
  * @typedef {{audio_muted: boolean, video_muted: boolean, screen_share: boolean, hand_raised: boolean}} MediaState
  * @typedef {{level: number, rtt_ms: number|null, jitter_ms: number, loss: number, in_kbps: number, out_kbps: number, bitrate_kbps: number,

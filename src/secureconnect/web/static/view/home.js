@@ -4,6 +4,7 @@
  * Called by main.js. Follows Chats and the Switchboard; the address of the page says which conversation is open.
  *
  * @import {Chats} from '../chats.js'
+ * @import {ClosedTab} from '../closed-tab.js'
  * @import {Switchboard} from '../switchboard.js'
  * @import {Conversation} from '/sdk/shapes.js'
  */
@@ -11,6 +12,7 @@ import { faceOf, shortTime, titleOf } from '../format.js';
 import { icon } from '../icons.js';
 import { t } from '../words.js';
 import { callWords, inCall } from './call-entry.js';
+import { closedTabOffer } from './closed-tab.js';
 import { iconButton } from './dialog.js';
 import { avatar, fill, h, reconcile, setText } from './element.js';
 import { ThreadView } from './thread.js';
@@ -24,8 +26,8 @@ import { ThreadView } from './thread.js';
  */
 
 export class HomeView {
-  /** @param {Element} parent @param {Chats} chats @param {Switchboard} switchboard @param {HomeActions} actions */
-  constructor(parent, chats, switchboard, actions) {
+  /** @param {Element} parent @param {Chats} chats @param {Switchboard} switchboard @param {ClosedTab} closedTab @param {HomeActions} actions */
+  constructor(parent, chats, switchboard, closedTab, actions) {
     this.chats = chats;
     this.switchboard = switchboard;
     this.actions = actions;
@@ -35,6 +37,7 @@ export class HomeView {
     this.empty = h('div', { class: 'empty', hidden: true }, h('span', { class: 'empty-art' }, icon('chat')), h('h2', {}, t('no_conversations')), h('p', {}, t('no_conversations_hint')),
       h('button', { type: 'button', class: 'button primary', on: { click: actions.newConversation } }, icon('plus'), t('new_conversation')));
     this.returnBar = h('a', { class: 'return-bar', href: '#/call', hidden: true });
+    this.offer = closedTabOffer(closedTab);
     this.thread = new ThreadView(chats, switchboard, actions);
     this.element = h('div', { class: 'home' }, this.returnBar, this.#sidebar(), this.thread.element);
     fill(parent, this.element);
@@ -70,7 +73,7 @@ export class HomeView {
       h('header', { class: 'sidebar-head' },
         h('img', { src: '/static/icon.svg', alt: '', width: 32, height: 32 }), h('h1', {}, t('conversations')),
         iconButton('plus', t('new_conversation'), this.actions.newConversation, { test: 'new-conversation', class: 'tinted' })),
-      this.status, this.list, this.empty,
+      this.status, this.list, this.empty, this.offer,
       h('footer', { class: 'sidebar-foot' }, avatar(me?.display_name ?? '', this.ownId, 'small'),
         h('span', { class: 'grow ellipsis', test: 'own-name' }, me?.display_name ?? ''), iconButton('settings', t('settings'), this.actions.settings, { test: 'settings' })));
   }

@@ -5,16 +5,22 @@
  *
  * @import {LocalMedia} from '/sdk/media.js'
  * @import {User} from '/sdk/shapes.js'
+ * @import {ClosedTab} from '../closed-tab.js'
  */
 import { prefer, preferences } from '../preferences.js';
 import { language, t } from '../words.js';
+import { closedTabSetting } from './closed-tab.js';
 import { openDialog } from './dialog.js';
 import { avatar, h } from './element.js';
 import { Pickers } from './pickers.js';
 
-/** @param {{me: User, media: LocalMedia, signOut: () => void, callTest: (media: LocalMedia) => void}} options the media is opened here for the level meter, and closed after */
-export function showSettings({ me, media, signOut, callTest }) {
+/**
+ * @param {{me: User, closedTab: ClosedTab, media: LocalMedia, signOut: () => void, callTest: (media: LocalMedia) => void}} options the media is opened
+ *   here for the level meter, and closed after
+ */
+export function showSettings({ me, closedTab, media, signOut, callTest }) {
   const pickers = new Pickers(media);
+  const closing = new AbortController();
   const { theme, skipGreenRoom } = preferences();
   const words = choice(t('language'), [['en', 'English'], ['vi', 'Tiếng Việt']], language(), (value) => {
     prefer({ language: value });
@@ -32,9 +38,10 @@ export function showSettings({ me, media, signOut, callTest }) {
     content: [
       h('div', { class: 'person' }, avatar(me.display_name, me.user_id), h('span', { class: 'grow' }, h('strong', {}, me.display_name), h('span', { class: 'muted' }, me.email ?? '')),
         h('button', { type: 'button', class: 'button small', test: 'sign-out', on: { click: signOut } }, t('sign_out'))),
-      words, look, h('h3', {}, t('devices')), pickers.element, h('div', { class: 'test-answer' }, test, whole), h('label', { class: 'check' }, room, t('show_green_room')),
+      words, look, closedTabSetting(closedTab, closing.signal), h('h3', {}, t('devices')), pickers.element, h('div', { class: 'test-answer' }, test, whole), h('label', { class: 'check' }, room, t('show_green_room')),
     ],
     closed: () => {
+      closing.abort();
       pickers.close();
       media.close();
     },
