@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.errors import OutcomeUnknown, Unavailable
 from secureconnect.store import Database, open_database
@@ -60,9 +60,7 @@ async def test_a_server_that_is_told_to_stop_in_the_middle(postgres: str) -> Non
 
 
 async def test_all_connections_are_in_use(tmp_path: Path) -> None:
-    database = Database(
-        create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'one'}", pool_size=1, max_overflow=0, pool_timeout=0.05)
-    )
+    database = open_database(f"sqlite+aiosqlite:///{tmp_path / 'one'}", connections=1, patience=0.05)
     held, done = asyncio.Event(), asyncio.Event()
 
     async def hold(_connection: AsyncConnection) -> None:

@@ -116,13 +116,14 @@ class CallService:
 
         async def work(connection: AsyncConnection) -> _Decision:
             now = self._clock.now()
-            names = await _names(connection, request.conversation_id)
+            names = await _names(connection, request.conversation_id, held=True)
             if caller_id not in names:
                 raise NotFound(chat_store.NOT_YOURS)
             earlier = await find_or_claim(connection, promise, call_id, now)
             if earlier is not None:
                 call = await _require(connection, CallId(earlier))
                 return _Decision(call, Outcome(call, changed=False), list(names))
+            await store.hold_people(connection, [caller_id, *request.callee_ids])
             callees = await _people(connection, request.callee_ids, names)
             outcome = machine.initiate(
                 Initiate(
@@ -140,13 +141,13 @@ class CallService:
                 now,
             )
             call = await store.insert_call(connection, outcome.call)
-            entry_id = await chat_store.note_call(connection, self._ids.message(), call.conversation_id, caller_id, call_id, now)
-            entry = (await chat_store.find_messages(connection, [entry_id]))[entry_id]
+            entry = await chat_store.note_call(connection, self._ids.message(), call)
             has_pushes = await self._pushes.enqueue(connection, call, outcome.events, now)
             return _Decision(None, Outcome(call, outcome.events), list(names), entry, has_pushes)
 
         async with self._turn(request.conversation_id):
-            decision = await self._database.transact(work)
+            # What it decides by is held: who is a member, who is in a call, what came last in the timeline.
+            decision = await self._database.transact(work, isolation="committed")
         self._publish(decision)
         if decision.entry is not None:
             self._timeline.message_created(decision.entry, decision.members)
@@ -258,12 +259,10 @@ class CallService:
 
         async def work(connection: AsyncConnection) -> _Decision | None:
             before = await _require(connection, call_id)
-            names = await _names(connection, before.conversation_id)
+            # Who comes in is a member when this is written: whoever takes them out waits, and then takes them out here.
+            names = await _names(connection, before.conversation_id, held=callable(command))
             if user_id is not None and user_id not in names:
                 raise NotFound
-            if callable(command):
-                # Who comes in is a member when this is written: whoever takes them out waits, and then takes them out here.
-                await chat_store.hold_members(connection, before.conversation_id)
             ready = await command(connection, names) if callable(command) else command
             now, has_pushes = self._clock.now(), False
             outcome = machine.decide(before, ready, now)
@@ -321,9 +320,10 @@ async def _require_member(connection: AsyncConnection, call: Call, user_id: User
         raise NotFound from None  # the same words as for a call that does not exist
 
 
-async def _names(connection: AsyncConnection, conversation_id: ConversationId) -> dict[UserId, str]:
-    """The members' names by id; empty when there is no such conversation."""
-    return {member.user_id: member.display_name for member in await chat_store.members_of(connection, conversation_id)}
+async def _names(connection: AsyncConnection, conversation_id: ConversationId, *, held: bool = False) -> dict[UserId, str]:
+    """The members' names by id; empty when there is no such conversation. When `held`, they stay members until the commit."""
+    find = chat_store.hold_members if held else chat_store.members_of
+    return {member.user_id: member.display_name for member in await find(connection, conversation_id)}
 
 
 async def _people(connection: AsyncConnection, user_ids: Sequence[UserId], names: dict[UserId, str]) -> tuple[Person, ...]:

@@ -6,20 +6,23 @@ beside the functions that run it. Nobody else writes SQL.
 
 import asyncio
 import random
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
+import asyncpg  # type: ignore[import-untyped]
 import structlog
 from sqlalchemy import Connection, event, make_url, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool
 
 from secureconnect.errors import OutcomeUnknown, Unavailable
+from secureconnect.store.pool import Pool
+from secureconnect.store.prepared import SqliteConnection
 
 T = TypeVar("T")
 Isolation = Literal["serializable", "snapshot", "committed"]
@@ -32,19 +35,41 @@ unique_violation: our transactions look before they insert, so the second run fi
 TEMPORARY = ("08", "53", "57", "58")
 """Classes of SQLSTATEs that time may heal: connection exception, insufficient resources, operator intervention (a server that
 starts or stops), system error."""
-WEAKER: dict[Kind, Literal["READ COMMITTED", "REPEATABLE READ"]] = {"committed": "READ COMMITTED", "snapshot": "REPEATABLE READ"}
+BEGIN: dict[str, dict[Kind, str]] = {
+    "sqlite": {
+        # IMMEDIATE takes the write lock at once: a transaction that reads first could not be upgraded after another wrote.
+        **dict.fromkeys(("serializable", "snapshot", "committed"), "BEGIN IMMEDIATE"),
+        "read": "BEGIN",
+    },
+    "postgresql": {
+        "serializable": "BEGIN ISOLATION LEVEL SERIALIZABLE",
+        "snapshot": "BEGIN ISOLATION LEVEL REPEATABLE READ",
+        "committed": "BEGIN ISOLATION LEVEL READ COMMITTED",
+        "read": "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+    },
+    "cockroachdb": {
+        **dict.fromkeys(("serializable", "snapshot", "committed"), "BEGIN ISOLATION LEVEL SERIALIZABLE"),
+        "read": "BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY",
+    },
+}
+"""How a transaction of each kind begins where. We say it ourselves, in one round trip, to a driver that is left in autocommit."""
+CONNECTION_FAILURES = (OperationalError, InterfaceError, asyncpg.InterfaceError, sqlite3.OperationalError)
+"""What SQLAlchemy, and the drivers by themselves, raise for a connection that is no more or a file that cannot be had."""
 ATTEMPTS = 8
 FIRST_BACKOFF = 0.005
 """Seconds before the second attempt, doubled each time and spread by half: short for a user, long for the winner."""
 STATEMENT_TIMEOUT_MS = 5_000
 POOL_SIZE = 10
+POOL_SECONDS = 5.0
 
 
 class Database:
     """One database: SQLite in this process, or PostgreSQL or CockroachDB over the network."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, connections: int = POOL_SIZE, patience: float = POOL_SECONDS) -> None:
+        """`patience`: seconds to wait for one of the `connections` when all are in use."""
         self._engine = engine
+        self._pool = Pool(engine, connections, patience)
         self.dialect = engine.dialect.name
         self.retries: Counter[str] = Counter()
         """Transactions run again since the start, by the SQLSTATE that said so."""
@@ -80,8 +105,7 @@ class Database:
     @property
     def connections(self) -> tuple[int, int]:
         """Connections in use now, and how many there may be."""
-        pool = cast("QueuePool", self._engine.pool)
-        return pool.checkedout(), POOL_SIZE
+        return self._pool.in_use, self._pool.size
 
     async def _run(self, work: Callable[[AsyncConnection], Awaitable[T]], kind: Kind) -> T:
         delay = FIRST_BACKOFF
@@ -123,30 +147,26 @@ class Database:
     async def run_sync(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on a plain connection, outside any transaction of ours: for migrations."""
         async with self._engine.connect() as connection:
+            if self.dialect == "sqlite":  # the driver begins nothing there
+                await connection.exec_driver_sql(BEGIN["sqlite"]["serializable"])
             result = await connection.run_sync(work)
             await connection.commit()
             return result
 
     async def close(self) -> None:
         """Close every connection. Without it aiosqlite's threads keep the process alive."""
+        await self._pool.close()
         await self._engine.dispose()
 
     @asynccontextmanager
     async def _begun(self, kind: Kind) -> AsyncIterator[AsyncConnection]:
-        if kind == "read":
-            async with self._engine.connect() as connection:
-                yield await connection.execution_options(secureconnect_read_only=True)
-            return
-        async with self._turn(), self._engine.connect() as connection:
-            if kind in WEAKER and self.dialect == "postgresql":
-                await connection.execution_options(isolation_level=WEAKER[kind])
-            async with connection.begin():
-                yield connection
+        async with self._turn(kind), self._pool.begun(BEGIN[self.dialect][kind]) as connection:
+            yield connection
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _turn(self, kind: Kind) -> AsyncIterator[None]:
         """Stand in line for SQLite's writer. Raises TimeoutError when the line does not move."""
-        if self._writer is None:
+        if self._writer is None or kind == "read":
             yield
             return
         async with asyncio.timeout(STATEMENT_TIMEOUT_MS / 1000):
@@ -157,53 +177,49 @@ class Database:
             self._writer.release()
 
 
-def open_database(url: str) -> Database:
+def open_database(url: str, *, connections: int = POOL_SIZE, patience: float = POOL_SECONDS) -> Database:
     """A Database from an SQLAlchemy URL (`sqlite+aiosqlite`, `postgresql+asyncpg`, `cockroachdb+asyncpg`). Connects when used."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        if parsed.database and parsed.database != ":memory:":
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_async_engine(parsed, pool_size=POOL_SIZE, max_overflow=0)
+        path = parsed.database or ":memory:"
+        if path != ":memory:":
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+
+        async def connect() -> SqliteConnection:
+            connection = SqliteConnection(path)
+            await connection
+            return connection
+
+        engine = create_async_engine(parsed, poolclass=NullPool, async_creator=connect)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        event.listen(engine.sync_engine, "begin", _begin_sqlite)
     else:
         engine = create_async_engine(
             parsed,
             isolation_level="SERIALIZABLE",
-            pool_size=POOL_SIZE,
-            max_overflow=0,
-            pool_timeout=5,
-            pool_pre_ping=True,
+            poolclass=NullPool,
             connect_args={"timeout": 5, "command_timeout": STATEMENT_TIMEOUT_MS / 1000},
         )
-    return Database(engine)
+    return Database(engine, connections=connections, patience=patience)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # the driver's own BEGIN is off; ours follows
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={STATEMENT_TIMEOUT_MS}"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    read_only = connection.get_execution_options().get("secureconnect_read_only", False)
-    # IMMEDIATE takes the write lock at once: a transaction that reads first could not be upgraded after another wrote.
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-
 def _lost_a_race(failure: Exception) -> bool:
-    return isinstance(failure, DBAPIError) and _sqlstate(failure) in RETRYABLE
+    return _sqlstate(failure) in RETRYABLE
 
 
 def _is_temporary(failure: Exception) -> bool:
     """Whether time may heal it; everything else is an answer of `work`, or a fault of ours (a constraint, a wrong statement)."""
-    if isinstance(failure, OSError | TimeoutError | PoolTimeoutError):
+    if isinstance(failure, OSError | TimeoutError):
         return True
     if _lost_a_race(failure):
         return False
-    is_lost = isinstance(failure, OperationalError | InterfaceError) or getattr(failure, "connection_invalidated", False)
+    is_lost = isinstance(failure, CONNECTION_FAILURES) or getattr(failure, "connection_invalidated", False)
     return is_lost or _sqlstate(failure).startswith(TEMPORARY)
 
 

@@ -5,17 +5,20 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import Row, Select, delete, insert, select, update
+from sqlalchemy import ColumnElement, Select, Table, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.calls.call import Call, CallType, EndReason, Participant, Ring, RingEnd, Session, State, Status, due_at
 from secureconnect.ids import CallId, ConversationId, DeviceId, NodeId, SessionId, UserId
-from secureconnect.store.tables import call_participants, call_sessions, calls, nodes
+from secureconnect.store.prepared import Prepared, given
+from secureconnect.store.tables import call_participants, call_sessions, calls, nodes, users
 
 FORGOTTEN = timedelta(hours=1)
 """A lease that ran out this long ago needs no row: its calls have been found."""
@@ -25,26 +28,22 @@ _devices = msgspec.json.Decoder(tuple[DeviceId | None, ...])
 
 async def load(connection: AsyncConnection, call_id: CallId) -> Call | None:
     """The call, or None."""
-    return next(iter(await _assemble(connection, select(calls).where(calls.c.call_id == call_id))), None)
+    return next(iter(_assembled(await _LOAD.all(connection, call_id=call_id))), None)
 
 
 async def insert_call(connection: AsyncConnection, call: Call) -> Call:
     """Keep a new call; it comes back with its first version."""
     call = replace(call, version=1)
-    await connection.execute(insert(calls).values(call_id=call.call_id, **_call_columns(call)))
+    await _INSERT_CALL.run(connection, call_id=call.call_id, **_call_columns(call))
     rows = [_participant_columns(call, position) for position in range(len(call.participants))]
-    await connection.execute(insert(call_participants), rows)
+    await _INSERT_PARTICIPANT.run_each(connection, rows)
     return call
 
 
 async def save(connection: AsyncConnection, before: Call, after: Call) -> Call | None:
     """Keep `after` if the call is still as it was in `before`; None when somebody else was faster."""
     after = replace(after, version=before.version + 1)
-    table = calls.c
-    written = await connection.execute(
-        update(calls).where(table.call_id == after.call_id, table.version == before.version).values(**_call_columns(after))
-    )
-    if written.rowcount != 1:
+    if await _UPDATE_CALL.run(connection, of=after.call_id, read=before.version, **_changing(_call_columns(after))) != 1:
         return None
     known = {one.user_id: one for one in before.participants}
     for position, one in enumerate(after.participants):
@@ -71,9 +70,12 @@ async def next_due(connection: AsyncConnection) -> datetime | None:
 
 async def busy_among(connection: AsyncConnection, user_ids: Iterable[UserId]) -> set[UserId]:
     """Those of `user_ids` who are in a call now."""
-    table = call_participants.c
-    query = select(table.user_id).where(table.user_id.in_(list(user_ids)), table.state.in_(_IN))
-    return {UserId(row.user_id) for row in await connection.execute(query)}
+    return {UserId(row.user_id) for row in await _BUSY.all(connection, user_ids=list(user_ids))}
+
+
+async def hold_people(connection: AsyncConnection, user_ids: Iterable[UserId]) -> None:
+    """One call at a time begins with these people: of two who ring each other at the same instant, one finds the other busy."""
+    await _HOLD_PEOPLE.all(connection, user_ids=list(user_ids))
 
 
 async def live_calls_in(connection: AsyncConnection, conversation_ids: Iterable[ConversationId]) -> dict[ConversationId, Call]:
@@ -83,11 +85,7 @@ async def live_calls_in(connection: AsyncConnection, conversation_ids: Iterable[
 
 async def all_live_calls_in(connection: AsyncConnection, conversation_ids: Iterable[ConversationId]) -> list[Call]:
     """The calls of these conversations that are not over, the oldest first."""
-    query = (
-        select(calls)
-        .where(calls.c.conversation_id.in_(list(conversation_ids)), calls.c.due_at.is_not(None))
-        .order_by(calls.c.call_id)
-    )
+    query = select(calls).where(calls.c.conversation_id.in_(list(conversation_ids)), calls.c.due_at.is_not(None))
     return await _assemble(connection, query)
 
 
@@ -95,7 +93,7 @@ async def ringing_for(connection: AsyncConnection, user_id: UserId) -> list[Call
     """The calls that ring at this user now."""
     table = call_participants.c
     ringing = select(table.call_id).where(table.user_id == user_id, table.state == State.RINGING)
-    return await _assemble(connection, select(calls).where(calls.c.call_id.in_(ringing)).order_by(calls.c.call_id))
+    return await _assemble(connection, select(calls).where(calls.c.call_id.in_(ringing)))
 
 
 async def history(
@@ -122,7 +120,7 @@ async def history(
         query = query.where(calls.c.status == status)
     if before is not None:
         query = query.where(mine.call_id < before)
-    return await _assemble(connection, query)
+    return await _assemble(connection, query, newest_first=True)
 
 
 async def renew_lease(connection: AsyncConnection, node_id: NodeId, until: datetime) -> None:
@@ -158,51 +156,64 @@ async def calls_of_lost_nodes(connection: AsyncConnection, now: datetime) -> lis
 
 async def _save_participant(connection: AsyncConnection, columns: dict[str, Any], *, is_new: bool) -> None:
     if is_new:
-        await connection.execute(insert(call_participants).values(**columns))
-        return
-    table = call_participants.c
-    key = (table.call_id == columns["call_id"]) & (table.user_id == columns["user_id"])
-    await connection.execute(update(call_participants).where(key).values(**columns))
+        await _INSERT_PARTICIPANT.run(connection, **columns)
+    else:
+        key = {"of_call": columns["call_id"], "of_user": columns["user_id"]}
+        await _UPDATE_PARTICIPANT.run(connection, **key, **_changing(columns))
 
 
 async def _save_sessions(connection: AsyncConnection, call: Call, before: Participant | None, after: Participant) -> None:
     known = {session.session_id: session for session in before.sessions} if before else {}
     for session in after.sessions:
+        earlier = known.pop(session.session_id, None)
         columns = {
+            "session_id": session.session_id,
             "device_id": session.device_id,
             "node_id": session.node_id,
             "generation": session.generation,
             "expires_at": session.expires_at,
         }
-        key = session.session_id
-        if known.pop(key, None) is None:
-            row = columns | {"session_id": key, "call_id": call.call_id, "user_id": after.user_id}
-            await connection.execute(insert(call_sessions).values(**row))
-        else:
-            await connection.execute(update(call_sessions).where(call_sessions.c.session_id == key).values(**columns))
+        if earlier is None:
+            await _INSERT_SESSION.run(connection, call_id=call.call_id, user_id=after.user_id, **columns)
+        elif earlier != session:
+            await _UPDATE_SESSION.run(connection, of=session.session_id, **_changing(columns))
     if known:
-        await connection.execute(delete(call_sessions).where(call_sessions.c.session_id.in_(list(known))))
+        await _DELETE_SESSIONS.run(connection, session_ids=list(known))
 
 
-async def _assemble(connection: AsyncConnection, query: Select[Any]) -> list[Call]:
-    """The calls a query finds, each with its people and their sessions, in three statements however many there are."""
-    found = (await connection.execute(query)).all()
-    if not found:
-        return []
-    ids = [row.call_id for row in found]
-    people = call_participants.c
-    sessions_by_person: dict[tuple[UUID, UUID], list[Session]] = {}
-    for row in await connection.execute(
-        select(call_sessions).where(call_sessions.c.call_id.in_(ids)).order_by(call_sessions.c.session_id)
-    ):
-        sessions_by_person.setdefault((row.call_id, row.user_id), []).append(_session(row))
-    people_by_call: dict[UUID, list[Participant]] = {}
-    for row in await connection.execute(
-        select(call_participants).where(people.call_id.in_(ids)).order_by(people.call_id, people.position)
-    ):
-        sessions = sessions_by_person.get((row.call_id, row.user_id), ())
-        people_by_call.setdefault(row.call_id, []).append(_participant(row, sessions))
-    return [_call(row, people_by_call.get(row.call_id, [])) for row in found]
+def _whole(found: Select[Any]) -> Select[Any]:
+    """The calls a query finds, each with its people and their sessions: a row a session, or a person without one.
+
+    Calls come in the order of the query's own when the caller adds it; within a call people are in theirs.
+    """
+    call, one, session = found.subquery("call"), call_participants.c, call_sessions.c
+    return (
+        select(
+            call,
+            *(column.label(f"one_{column.key}") for column in one if column.key != "call_id"),
+            *(column.label(f"session_{column.key}") for column in session if column.key not in ("call_id", "user_id")),
+        )
+        .join_from(call, call_participants, one.call_id == call.c.call_id, isouter=True)
+        .join(call_sessions, (session.call_id == one.call_id) & (session.user_id == one.user_id), isouter=True)
+    )
+
+
+async def _assemble(connection: AsyncConnection, found: Select[Any], *, newest_first: bool = False) -> list[Call]:
+    """The calls a query finds, in one statement however many there are."""
+    query = _whole(found)
+    call_id = query.selected_columns.call_id
+    query = query.order_by(call_id.desc() if newest_first else call_id, *_WITHIN)
+    return _assembled((await connection.execute(query)).all())
+
+
+def _assembled(rows: Iterable[Any]) -> list[Call]:
+    """What `_whole` found, put together; the rows of a call follow each other."""
+    whole = []
+    for _, of_call in groupby(rows, attrgetter("call_id")):
+        listed = list(of_call)
+        by_person = groupby((row for row in listed if row.one_user_id is not None), attrgetter("one_user_id"))
+        whole.append(_call(listed[0], [_participant(list(of_person)) for _, of_person in by_person]))
+    return whole
 
 
 def _call_columns(call: Call) -> dict[str, Any]:
@@ -244,7 +255,7 @@ def _participant_columns(call: Call, position: int) -> dict[str, Any]:
     }
 
 
-def _call(row: Row[Any], participants: Sequence[Participant]) -> Call:
+def _call(row: Any, participants: Sequence[Participant]) -> Call:
     return Call(
         call_id=CallId(row.call_id),
         conversation_id=ConversationId(row.conversation_id),
@@ -261,37 +272,71 @@ def _call(row: Row[Any], participants: Sequence[Participant]) -> Call:
     )
 
 
-def _participant(row: Row[Any], sessions: Sequence[Session]) -> Participant:
+def _participant(rows: Sequence[Any]) -> Participant:
+    row = rows[0]
     return Participant(
-        user_id=UserId(row.user_id),
-        display_name=row.display_name,
-        state=State(row.state),
-        waiting=row.waiting,
-        devices=_devices.decode(row.devices),
-        sessions=tuple(sessions),
-        ring_deadline=row.ring_deadline,
-        grace_deadline=row.grace_deadline,
-        joined_at=row.joined_at,
-        left_at=row.left_at,
-        ring=_ring(row) if row.rang_at else None,
+        user_id=UserId(row.one_user_id),
+        display_name=row.one_display_name,
+        state=State(row.one_state),
+        waiting=row.one_waiting,
+        devices=_devices.decode(row.one_devices),
+        sessions=tuple(_session(one) for one in rows if one.session_session_id is not None),
+        ring_deadline=row.one_ring_deadline,
+        grace_deadline=row.one_grace_deadline,
+        joined_at=row.one_joined_at,
+        left_at=row.one_left_at,
+        ring=_ring(row) if row.one_rang_at else None,
     )
 
 
-def _ring(row: Row[Any]) -> Ring:
+def _ring(row: Any) -> Ring:
     return Ring(
-        began_at=row.rang_at,
-        waiting=row.rang_waiting,
-        end=RingEnd(row.ring_end) if row.ring_end else None,
-        ended_at=row.ring_ended_at,
-        device_id=DeviceId(row.ring_device_id) if row.ring_device_id else None,
+        began_at=row.one_rang_at,
+        waiting=row.one_rang_waiting,
+        end=RingEnd(row.one_ring_end) if row.one_ring_end else None,
+        ended_at=row.one_ring_ended_at,
+        device_id=DeviceId(row.one_ring_device_id) if row.one_ring_device_id else None,
     )
 
 
-def _session(row: Row[Any]) -> Session:
+def _session(row: Any) -> Session:
     return Session(
-        session_id=SessionId(row.session_id),
-        device_id=DeviceId(row.device_id) if row.device_id else None,
-        node_id=NodeId(row.node_id) if row.node_id else None,
-        generation=row.generation,
-        expires_at=row.expires_at,
+        session_id=SessionId(row.session_session_id),
+        device_id=DeviceId(row.session_device_id) if row.session_device_id else None,
+        node_id=NodeId(row.session_node_id) if row.session_node_id else None,
+        generation=row.session_generation,
+        expires_at=row.session_expires_at,
     )
+
+
+def _changing(columns: dict[str, Any]) -> dict[str, Any]:
+    """Without what never changes."""
+    return {name: value for name, value in columns.items() if name not in _FIXED}
+
+
+def _prepare_update(table: Table, *key: ColumnElement[bool]) -> Prepared:
+    """Everything in a row that may change."""
+    return Prepared(update(table).where(*key).values({one.key: given(one.key) for one in table.c if one.key not in _FIXED}))
+
+
+_FIXED = frozenset({"call_id", "user_id", "session_id", "conversation_id", "call_type", "caller_id", "created_at"})
+_WITHIN = (call_participants.c.position, call_sessions.c.session_id)
+_people = call_participants.c
+_LOAD = Prepared(_whole(select(calls).where(calls.c.call_id == given("call_id"))).order_by(*_WITHIN))
+_INSERT_CALL = Prepared(insert(calls))
+_UPDATE_CALL = _prepare_update(calls, calls.c.call_id == given("of"), calls.c.version == given("read"))
+_INSERT_PARTICIPANT = Prepared(insert(call_participants))
+_UPDATE_PARTICIPANT = _prepare_update(call_participants, _people.call_id == given("of_call"), _people.user_id == given("of_user"))
+_BUSY = Prepared(
+    select(_people.user_id).where(_people.user_id.in_(given("user_ids", many=True)), _people.state.in_([str(one) for one in _IN]))
+)
+_HOLD_PEOPLE = Prepared(
+    # Neither in the way of those who only refer to them, nor of each other: in one order.
+    select(users.c.user_id)
+    .where(users.c.user_id.in_(given("user_ids", many=True)))
+    .order_by(users.c.user_id)
+    .with_for_update(key_share=True)
+)
+_INSERT_SESSION = Prepared(insert(call_sessions))
+_UPDATE_SESSION = _prepare_update(call_sessions, call_sessions.c.session_id == given("of"))
+_DELETE_SESSIONS = Prepared(delete(call_sessions).where(call_sessions.c.session_id.in_(given("session_ids", many=True))))

@@ -13,9 +13,10 @@ from msgspec.structs import asdict
 from sqlalchemy import Row, Select, and_, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from secureconnect.calls.call import CallType, EndReason, Status
+from secureconnect.calls.call import Call, CallType, EndReason, Status
 from secureconnect.errors import NotFound
 from secureconnect.ids import CallId, ConversationId, MessageId, UserId
+from secureconnect.store.prepared import Prepared, given
 from secureconnect.store.tables import calls, conversation_members, conversations, messages, users
 
 Role = Literal["owner", "member"]
@@ -84,8 +85,8 @@ async def insert_conversation(
 
 async def find_conversation(connection: AsyncConnection, conversation_id: ConversationId) -> StoredConversation | None:
     """The conversation, unless it was deleted."""
-    row = (await connection.execute(_conversations().where(conversations.c.conversation_id == conversation_id))).one_or_none()
-    return None if row is None else StoredConversation(**row._mapping)
+    found = await _CONVERSATION.all(connection, conversation_id=conversation_id)
+    return StoredConversation(*found[0]) if found else None
 
 
 async def conversations_of(
@@ -139,14 +140,12 @@ async def set_role(connection: AsyncConnection, conversation_id: ConversationId,
 
 async def members_of(connection: AsyncConnection, conversation_id: ConversationId) -> list[Member]:
     """The members, the longest-standing first; of those who came together, owners first. Empty for a deleted conversation."""
-    return (await members_by_conversation(connection, [conversation_id])).get(conversation_id, [])
+    return [_member(row) for row in await _MEMBERS.all(connection, conversation_id=conversation_id)]
 
 
-async def hold_members(connection: AsyncConnection, conversation_id: ConversationId) -> None:
-    """Let nobody be taken out of the conversation until this transaction ends; where somebody just was, it is run again."""
-    table = conversation_members
-    query = select(table.c.user_id).where(table.c.conversation_id == conversation_id).order_by(table.c.user_id)
-    await connection.execute(query.with_for_update(read=True, key_share=True))
+async def hold_members(connection: AsyncConnection, conversation_id: ConversationId) -> list[Member]:
+    """`members_of`, and let nobody be taken out until this transaction ends; where somebody just was, it is run again."""
+    return [_member(row) for row in await _MEMBERS_HELD.all(connection, conversation_id=conversation_id)]
 
 
 async def members_by_conversation(
@@ -154,12 +153,8 @@ async def members_by_conversation(
 ) -> dict[ConversationId, list[Member]]:
     """The members of several conversations, each list ordered as `members_of` does."""
     table = conversation_members
-    rows = await connection.execute(
-        _members()
-        .add_columns(table.c.conversation_id)
-        .where(table.c.conversation_id.in_(conversation_ids))
-        .order_by(table.c.joined_at, table.c.role.desc(), table.c.user_id)
-    )
+    query = _members().add_columns(table.c.conversation_id).where(table.c.conversation_id.in_(conversation_ids))
+    rows = await connection.execute(query.order_by(*_BY_STANDING))
     found: dict[ConversationId, list[Member]] = {}
     for row in rows:
         found.setdefault(ConversationId(row.conversation_id), []).append(_member(row))
@@ -168,12 +163,10 @@ async def members_by_conversation(
 
 async def require_member(connection: AsyncConnection, conversation_id: ConversationId, user_id: UserId) -> Member:
     """This user's membership. Raises the same NotFound for a conversation that is not there, was deleted, or is not theirs."""
-    table = conversation_members
-    query = _members().where(table.c.conversation_id == conversation_id, table.c.user_id == user_id)
-    row = (await connection.execute(query)).one_or_none()
-    if row is None:
+    found = await _MEMBERSHIP.all(connection, conversation_id=conversation_id, user_id=user_id)
+    if not found:
         raise NotFound(NOT_YOURS)
-    return _member(row)
+    return _member(found[0])
 
 
 def next_message_id(conversation: StoredConversation, proposed: MessageId) -> MessageId:
@@ -191,24 +184,30 @@ async def insert_message(connection: AsyncConnection, message: Message) -> None:
     await _append(connection, message, None)
 
 
-async def note_call(  # noqa: PLR0917  (one argument a column)
-    connection: AsyncConnection,
-    message_id: MessageId,
-    conversation_id: ConversationId,
-    caller_id: UserId,
-    call_id: CallId,
-    at: datetime,
-) -> MessageId:
-    """Append a call to the timeline, in the transaction that makes it. Returns the entry's id, see `next_message_id`.
+async def note_call(connection: AsyncConnection, message_id: MessageId, call: Call) -> Message:
+    """Append a new call to the timeline, in the transaction that makes it. Returns the entry; its id is as `next_message_id` says.
 
     Raises NotFound for a conversation that is not there or was deleted.
     """
-    conversation = await find_conversation(connection, conversation_id)
-    if conversation is None:
+    found = await _CONVERSATION_HELD.all(connection, conversation_id=call.conversation_id)
+    if not found:
         raise NotFound(NOT_YOURS)
-    message_id = next_message_id(conversation, message_id)
-    await _append(connection, Message(message_id, conversation_id, caller_id, "call", "", at), call_id)
-    return message_id
+    conversation = StoredConversation(*found[0])
+    summary = CallSummary(
+        call_id=call.call_id,
+        call_type=call.call_type,
+        status=call.status,
+        end_reason=call.end_reason,
+        caller_id=call.caller_id,
+        created_at=call.created_at,
+        answered_at=call.answered_at,
+        ended_at=call.ended_at,
+    )
+    entry = Message(
+        next_message_id(conversation, message_id), call.conversation_id, call.caller_id, "call", "", call.created_at, summary
+    )
+    await _append(connection, entry, call.call_id)
+    return entry
 
 
 async def find_messages(connection: AsyncConnection, message_ids: Collection[UUID]) -> dict[MessageId, Message]:
@@ -261,18 +260,17 @@ async def unread_counts(
 
 
 async def _append(connection: AsyncConnection, message: Message, call_id: CallId | None) -> None:
-    await connection.execute(
-        insert(messages).values(
-            message_id=message.message_id,
-            conversation_id=message.conversation_id,
-            sender_id=message.sender_id,
-            kind=message.kind,
-            content=message.content,
-            call_id=call_id,
-            created_at=message.created_at,
-        )
+    await _INSERT_MESSAGE.run(
+        connection,
+        message_id=message.message_id,
+        conversation_id=message.conversation_id,
+        sender_id=message.sender_id,
+        kind=message.kind,
+        content=message.content,
+        call_id=call_id,
+        created_at=message.created_at,
     )
-    await _update_conversation(connection, message.conversation_id, last_activity_id=message.message_id)
+    await _TOUCH_CONVERSATION.run(connection, of=message.conversation_id, last_activity_id=message.message_id)
 
 
 async def _update_conversation(connection: AsyncConnection, conversation_id: ConversationId, **values: Any) -> None:
@@ -302,7 +300,7 @@ def _members() -> Select[tuple[UUID, str, str]]:
     )
 
 
-def _member(row: Row[Any]) -> Member:
+def _member(row: Any) -> Member:
     return Member(UserId(row.user_id), row.display_name, row.role)
 
 
@@ -333,3 +331,19 @@ def _message(row: Row[Any]) -> Message:
             ended_at=row.ended_at,
         )
     return Message(row.message_id, row.conversation_id, row.sender_id, row.kind, row.content, row.created_at, call)
+
+
+_BY_STANDING = (conversation_members.c.joined_at, conversation_members.c.role.desc(), conversation_members.c.user_id)
+_of_conversation = _members().where(conversation_members.c.conversation_id == given("conversation_id"))
+_conversation = _conversations().where(conversations.c.conversation_id == given("conversation_id"))
+_CONVERSATION = Prepared(_conversation)
+_CONVERSATION_HELD = Prepared(_conversation.with_for_update(key_share=True))
+_MEMBERS = Prepared(_of_conversation.order_by(*_BY_STANDING))
+_MEMBERS_HELD = Prepared(
+    _of_conversation.order_by(*_BY_STANDING).with_for_update(read=True, key_share=True, of=conversation_members)
+)
+_MEMBERSHIP = Prepared(_of_conversation.where(conversation_members.c.user_id == given("user_id")))
+_INSERT_MESSAGE = Prepared(insert(messages))
+_TOUCH_CONVERSATION = Prepared(
+    update(conversations).where(conversations.c.conversation_id == given("of")).values(last_activity_id=given("last_activity_id"))
+)

@@ -9,11 +9,12 @@ from hashlib import sha256
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.ids import DeviceId, UserId
 from secureconnect.push import Provider
+from secureconnect.store.prepared import Prepared, given
 from secureconnect.store.tables import devices
 
 
@@ -43,9 +44,7 @@ async def put_device(connection: AsyncConnection, device: Device) -> Device:
 
 async def devices_of(connection: AsyncConnection, user_ids: Collection[UserId]) -> list[Device]:
     """All ways to wake these people, the most recently seen first."""
-    table = devices.c
-    query = select(devices).where(table.user_id.in_(user_ids)).order_by(table.seen_at.desc(), table.device_id, table.provider)
-    return [_device(row) for row in await connection.execute(query)]
+    return [_device(row) for row in await _DEVICES.all(connection, user_ids=list(user_ids))]
 
 
 async def remove_device(connection: AsyncConnection, user_id: UserId, device_id: DeviceId) -> None:
@@ -63,7 +62,7 @@ def _hash(address: str) -> str:
     return sha256(address.encode()).hexdigest()
 
 
-def _device(row: Row[Any]) -> Device:
+def _device(row: Any) -> Device:
     return Device(
         user_id=UserId(row.user_id),
         device_id=DeviceId(row.device_id),
@@ -73,3 +72,10 @@ def _device(row: Row[Any]) -> Device:
         created_at=row.created_at,
         seen_at=row.seen_at,
     )
+
+
+_DEVICES = Prepared(
+    select(devices)
+    .where(devices.c.user_id.in_(given("user_ids", many=True)))
+    .order_by(devices.c.seen_at.desc(), devices.c.device_id, devices.c.provider)
+)

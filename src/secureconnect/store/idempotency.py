@@ -9,6 +9,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.errors import IdempotencyKeyReused
+from secureconnect.store.prepared import Prepared, given
 from secureconnect.store.tables import idempotency_keys
 
 REMEMBERED = timedelta(days=2)
@@ -40,23 +41,18 @@ async def find_or_claim(connection: AsyncConnection, promise: Idempotency | None
     """
     if promise is None:
         return None
-    table = idempotency_keys
-    found = (
-        await connection.execute(
-            select(table.c.fingerprint, table.c.resource_id).where(table.c.scope == promise.scope, table.c.key == promise.key)
-        )
-    ).one_or_none()
-    if found is None:
-        await connection.execute(
-            insert(table).values(
-                scope=promise.scope,
-                key=promise.key,
-                fingerprint=promise.fingerprint,
-                resource_id=resource_id,
-                created_at=now,
-            )
+    known = await _FIND.all(connection, scope=promise.scope, key=promise.key)
+    if not known:
+        await _CLAIM.run(
+            connection,
+            scope=promise.scope,
+            key=promise.key,
+            fingerprint=promise.fingerprint,
+            resource_id=resource_id,
+            created_at=now,
         )
         return None
+    found = known[0]
     if found.fingerprint != promise.fingerprint:
         raise IdempotencyKeyReused
     earlier: UUID = found.resource_id
@@ -66,3 +62,8 @@ async def find_or_claim(connection: AsyncConnection, promise: Idempotency | None
 async def forget_old(connection: AsyncConnection, now: datetime) -> None:
     """Keys that nobody will repeat any more."""
     await connection.execute(delete(idempotency_keys).where(idempotency_keys.c.created_at < now - REMEMBERED))
+
+
+_table = idempotency_keys.c
+_FIND = Prepared(select(_table.fingerprint, _table.resource_id).where(_table.scope == given("scope"), _table.key == given("key")))
+_CLAIM = Prepared(insert(idempotency_keys))

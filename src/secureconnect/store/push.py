@@ -9,12 +9,13 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, delete, exists, func, insert, select, update
+from sqlalchemy import Select, delete, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.calls.call import State
 from secureconnect.ids import CallId, DeviceId, NodeId, UserId
 from secureconnect.push import Attempt, Kind, Outcome, Provider, Push, Record
+from secureconnect.store.prepared import Prepared, given
 from secureconnect.store.tables import call_participants, devices, pushes
 
 REMEMBERED = timedelta(days=30)
@@ -52,13 +53,12 @@ async def insert_pushes(connection: AsyncConnection, queued: Sequence[Push], now
         }
         for push in queued
     ]
-    await connection.execute(insert(pushes), rows)
+    await _INSERT.run_each(connection, rows)
 
 
 async def next_due(connection: AsyncConnection, provider: Provider) -> datetime | None:
     """When there may next be something to send by this provider."""
-    query = select(func.min(pushes.c.due_at)).where(pushes.c.provider == provider, pushes.c.due_at.is_not(None))
-    moment: datetime | None = (await connection.execute(query)).scalar()
+    moment: datetime | None = (await _NEXT_DUE.all(connection, provider=provider))[0].moment
     return moment
 
 
@@ -66,17 +66,12 @@ async def claim(
     connection: AsyncConnection, provider: Provider, owner: NodeId, now: datetime, *, until: datetime, limit: int
 ) -> Claim:
     """Take up to `limit` due pushes until then. Those that must not be sent any more are closed instead of given out."""
-    taken = await connection.execute(
-        update(pushes)
-        .where(pushes.c.push_id.in_(_due(provider, now, limit)))
-        .values(lease_owner=owner, due_at=until, attempts=pushes.c.attempts + 1)
-        .returning(pushes.c.push_id)
-    )
+    taken = await _TAKE.all(connection, provider=provider, now=now, limit=limit, lease_owner=owner, until=until)
     ids = [row.push_id for row in taken]
     if not ids:
         return Claim([], 0)
     live = []
-    for row in await connection.execute(_with_device_and_state(ids)):
+    for row in await _LOOK.all(connection, push_ids=ids):
         outcome = _over(row, now)
         if outcome is None:
             live.append(_push(row))
@@ -96,16 +91,16 @@ async def finish(
     history: Sequence[Attempt] = (),
 ) -> None:
     """It is over, unless somebody else has taken it in the meantime."""
-    values = {"lease_owner": None, "due_at": None, "done_at": now, "outcome": outcome, "detail": detail[:DETAIL_CHARS]}
-    await connection.execute(update(pushes).where(*_held(push_id, owner)).values(values | _kept(history)))
+    kept = _encoded(history)
+    await _FINISH.run(connection, of=push_id, owner=owner, done_at=now, outcome=outcome, detail=detail[:DETAIL_CHARS], history=kept)
 
 
 async def postpone(
     connection: AsyncConnection, push_id: UUID, owner: NodeId, until: datetime, detail: str, *, history: Sequence[Attempt] = ()
 ) -> None:
     """Give it back, to be tried again from then on."""
-    values = {"lease_owner": None, "due_at": until, "detail": detail[:DETAIL_CHARS]}
-    await connection.execute(update(pushes).where(*_held(push_id, owner)).values(values | _kept(history)))
+    kept = _encoded(history)
+    await _POSTPONE.run(connection, of=push_id, owner=owner, due_at=until, detail=detail[:DETAIL_CHARS], history=kept)
 
 
 async def records_of(connection: AsyncConnection, call_id: CallId) -> list[Record]:
@@ -125,42 +120,7 @@ async def forget_old_pushes(connection: AsyncConnection, now: datetime) -> None:
     await connection.execute(delete(pushes).where(pushes.c.done_at < now - REMEMBERED))
 
 
-def _due(provider: Provider, now: datetime, limit: int) -> Select[tuple[UUID]]:
-    """Those whose time has come and before which nothing is left to tell the same device about the same call: a cancel must not
-    overtake its ring, whether that is on its way at another node or waits to be tried again.
-    """
-    mine, other = pushes.c, pushes.alias("other")
-    same_device = (
-        (other.c.call_id == mine.call_id)
-        & (other.c.user_id == mine.user_id)
-        & (other.c.device_id == mine.device_id)
-        & (other.c.provider == mine.provider)
-    )
-    before_it = exists().where(same_device, other.c.push_id < mine.push_id, other.c.done_at.is_(None))
-    return (
-        select(mine.push_id)
-        .where(mine.provider == provider, mine.due_at <= now, ~before_it)
-        .order_by(mine.due_at, mine.push_id)
-        .limit(limit)
-        .with_for_update(skip_locked=True, of=pushes)
-    )
-
-
-def _with_device_and_state(ids: Sequence[UUID]) -> Select[Any]:
-    mine, people = pushes.c, call_participants.c
-    at_device = (
-        (devices.c.user_id == mine.user_id) & (devices.c.device_id == mine.device_id) & (devices.c.provider == mine.provider)
-    )
-    return (
-        select(pushes, devices.c.address, people.state)
-        .outerjoin(devices, at_device)
-        .outerjoin(call_participants, (people.call_id == mine.call_id) & (people.user_id == mine.user_id))
-        .where(mine.push_id.in_(ids))
-        .order_by(mine.push_id)
-    )
-
-
-def _over(row: Row[Any], now: datetime) -> Outcome | None:
+def _over(row: Any, now: datetime) -> Outcome | None:
     """Why it must not be sent any more, if so."""
     if row.kind == Kind.RING and row.state != State.RINGING:
         return Outcome.OVERTAKEN
@@ -169,15 +129,11 @@ def _over(row: Row[Any], now: datetime) -> Outcome | None:
     return Outcome.GONE if row.address is None else None
 
 
-def _held(push_id: UUID, owner: NodeId) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return pushes.c.push_id == push_id, pushes.c.lease_owner == owner
+def _encoded(history: Sequence[Attempt]) -> str | None:
+    return msgspec.json.encode(history).decode() if history else None
 
 
-def _kept(history: Sequence[Attempt]) -> dict[str, str]:
-    return {"history": msgspec.json.encode(history).decode()} if history else {}
-
-
-def _record(row: Row[Any]) -> Record:
+def _record(row: Any) -> Record:
     return Record(
         user_id=UserId(row.user_id),
         device_id=DeviceId(row.device_id),
@@ -194,7 +150,7 @@ def _record(row: Row[Any]) -> Record:
     )
 
 
-def _push(row: Row[Any]) -> Push:
+def _push(row: Any) -> Push:
     return Push(
         push_id=row.push_id,
         call_id=CallId(row.call_id),
@@ -209,3 +165,55 @@ def _push(row: Row[Any]) -> Push:
         history=_history.decode(row.history) if row.history else (),
         queued_at=row.created_at,
     )
+
+
+def _due() -> Select[tuple[UUID]]:
+    """Those whose time has come and before which nothing is left to tell the same device about the same call: a cancel must not
+    overtake its ring, whether that is on its way at another node or waits to be tried again.
+    """
+    mine, other = pushes.c, pushes.alias("other")
+    same_device = (
+        (other.c.call_id == mine.call_id)
+        & (other.c.user_id == mine.user_id)
+        & (other.c.device_id == mine.device_id)
+        & (other.c.provider == mine.provider)
+    )
+    before_it = exists().where(same_device, other.c.push_id < mine.push_id, other.c.done_at.is_(None))
+    return (
+        select(mine.push_id)
+        .where(mine.provider == given("provider"), mine.due_at <= given("now"), ~before_it)
+        .order_by(mine.due_at, mine.push_id)
+        .limit(given("limit"))
+        .with_for_update(skip_locked=True, of=pushes)
+    )
+
+
+def _with_device_and_state() -> Select[Any]:
+    mine, people = pushes.c, call_participants.c
+    at_device = (
+        (devices.c.user_id == mine.user_id) & (devices.c.device_id == mine.device_id) & (devices.c.provider == mine.provider)
+    )
+    return (
+        select(pushes, devices.c.address, people.state)
+        .outerjoin(devices, at_device)
+        .outerjoin(call_participants, (people.call_id == mine.call_id) & (people.user_id == mine.user_id))
+        .where(mine.push_id.in_(given("push_ids", many=True)))
+        .order_by(mine.push_id)
+    )
+
+
+_held = (pushes.c.push_id == given("of"), pushes.c.lease_owner == given("owner"))
+_INSERT = Prepared(insert(pushes))
+_NEXT_DUE = Prepared(
+    select(func.min(pushes.c.due_at).label("moment")).where(pushes.c.provider == given("provider"), pushes.c.due_at.is_not(None))
+)
+_TAKE = Prepared(
+    update(pushes)
+    .where(pushes.c.push_id.in_(_due()))
+    .values(lease_owner=given("lease_owner"), due_at=given("until"), attempts=pushes.c.attempts + 1)
+    .returning(pushes.c.push_id)
+)
+_LOOK = Prepared(_with_device_and_state())
+_said = {"lease_owner": None, "detail": given("detail"), "history": func.coalesce(given("history"), pushes.c.history)}
+_FINISH = Prepared(update(pushes).where(*_held).values(due_at=None, done_at=given("done_at"), outcome=given("outcome"), **_said))
+_POSTPONE = Prepared(update(pushes).where(*_held).values(due_at=given("due_at"), **_said))

@@ -184,9 +184,7 @@ class TestCalls:
     async def ring(self, office: Office, call: Call) -> Call:
         async def work(connection: AsyncConnection) -> Call:
             kept = await call_store.insert_call(connection, call)
-            await store.note_call(
-                connection, office.ids.message(), call.conversation_id, call.caller_id, call.call_id, call.created_at
-            )
+            await store.note_call(connection, office.ids.message(), call)
             return kept
 
         return await office.database.transact(work)
