@@ -6,12 +6,13 @@ Called by the other modules of this room. To build a statement anew and let SQLA
 
 import sqlite3
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import aiosqlite
 from sqlalchemy import BindParameter, Delete, Dialect, Insert, Select, Update, bindparam
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
 Statement = Select[Any] | Insert | Update | Delete
 Processor = Callable[[Any], Any] | None
@@ -64,6 +65,7 @@ class Prepared:
 
     def __init__(self, statement: Statement) -> None:
         self.statement = statement
+        self._lists = [one.key for one in iterate(statement) if isinstance(one, BindParameter) and _is_list(one)]
         self._compiled: dict[tuple[str, tuple[int, ...]], _Compiled] = {}
 
     async def all(self, connection: AsyncConnection, **values: Any) -> list[Any]:
@@ -92,20 +94,24 @@ class Prepared:
         else:
             await driver.executemany(compiled.sql, arguments)
 
-    def compile(self, dialect: Dialect, **lengths: int) -> "_Compiled":
-        """For this dialect, with lists of so many values."""
-        return _Compiled(self.statement, dialect, lengths)
+    def compile(self, dialect: Dialect, lengths: Sequence[int] = ()) -> "_Compiled":
+        """For this dialect, with lists of so many values; of one each when nothing is said."""
+        return _Compiled(self.statement, dialect, dict(zip(self._lists, lengths or [1] * len(self._lists), strict=True)))
 
     def _for(self, connection: AsyncConnection, values: dict[str, Any]) -> tuple["_Compiled", dict[str, Any]]:
-        lists = {name: _padded(value) for name, value in values.items() if type(value) is list}
-        key = connection.dialect.name, tuple(len(value) for value in lists.values())
+        lists = {name: _padded(list(values[name])) for name in self._lists}
+        lengths = tuple(map(len, lists.values()))
+        key = connection.dialect.name, lengths
         compiled = self._compiled.get(key)
         if compiled is None:
-            lengths = {name: len(value) for name, value in lists.items()}
-            compiled = self._compiled[key] = self.compile(connection.dialect, **lengths)
+            compiled = self._compiled[key] = self.compile(connection.dialect, lengths)
         for name, value in lists.items():
             values |= {f"{name}_{place}": one for place, one in enumerate(value, 1)}
         return compiled, values
+
+
+def _is_list(value: BindParameter[Any]) -> bool:
+    return value.expanding and value.value is None
 
 
 def _padded(values: list[Any]) -> list[Any]:
@@ -118,9 +124,14 @@ class _Compiled:
     """For one dialect: the text, and what turns values into the driver's and rows into ours."""
 
     def __init__(self, statement: Statement, dialect: Dialect, lengths: Mapping[str, int]) -> None:
-        for name, length in lengths.items():
-            statement = statement.params({name: [None] * length}) if isinstance(statement, Select) else statement
-        compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+
+        def long_enough(element: Any, **_: Any) -> Any:
+            if isinstance(element, BindParameter) and _is_list(element):
+                return bindparam(element.key, [None] * lengths[element.key], type_=element.type, expanding=True)
+            return None
+
+        whole = cast(Statement, replacement_traverse(statement, {}, long_enough))
+        compiled = whole.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         of_list = {f"{name}_{place}": name for name, length in lengths.items() for place in range(1, length + 1)}
         self.sql = str(compiled)
         self._constants: dict[str, Any] = dict(compiled.params)
