@@ -5,8 +5,10 @@ page gets one for a push endpoint of the tests, which decrypts what the server s
 tools, where the browser's connection to the push service would. Everything before and behind that is what people use.
 """
 
+import asyncio
 import json
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -89,6 +91,22 @@ class Scene:
         call = await self.ada.initiate(self.talk, self.linus)
         await self.tab.deliver("call.incoming", call)
         return call, await self.screen.shows("Ada is calling")
+
+    async def page(self, address: str = "") -> Page:
+        """Linus opens the page."""
+        page = await self.tab.context.new_page()
+        await page.goto(self.tab.worker.url.removesuffix("sw.js") + address)
+        await page.get_by_test_id("conversation-item").first.wait_for()
+        return page
+
+    async def known_as_shown(self, call: Json) -> None:
+        """Wait until the server knows that one of Linus's devices shows the ring."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                (linus,) = (await self.ada.ask("GET", f"/v1/calls/{call['call_id']}/trace"))["callees"]
+                if any(device["shown_at"] for device in linus["devices"]):
+                    return
+                await asyncio.sleep(0.05)  # what a device has said can only be asked for
 
     async def becomes(self, call: Json, status: str) -> Json:
         """The call, as soon as Ada hears that it has this status."""
@@ -184,6 +202,34 @@ async def test_a_closed_tab_rings(scene: Scene) -> None:
     await page.close()
 
 
+async def test_the_page_tells_what_became_of_the_ring(scene: Scene) -> None:
+    call, _ = await scene.ring()
+    await scene.known_as_shown(call)
+    await scene.ada.end(call)
+    await scene.tab.deliver("call.missed", call)
+    page = await scene.page("#/calls")
+    await page.get_by_test_id("filter-missed").click()
+    row = page.get_by_test_id("history-item").first
+    await row.get_by_text("Missed video call").wait_for()
+    await row.get_by_role("button", name="Why did it not ring?").click()
+    verdict = page.get_by_test_id("trace-verdict")
+    await verdict.wait_for()
+    assert re.fullmatch(r"Shown after [\d.]+s on: This browser\.", await verdict.inner_text())
+    told = await page.get_by_test_id("trace-device").filter(has_text="This browser").locator("li").all_inner_texts()
+    assert [words.split("\n")[-1] for words in told][:4] == [
+        "Ring queued for Web Push",
+        "Ring sent to Web Push",
+        "Web Push took it (201)",
+        "Shown to the person",
+    ]
+    assert any("Stopped: the caller hung up" in words for words in told)
+    await page.keyboard.press("Escape")
+    assert await row.get_by_role("button", name="Call back").is_enabled()
+    await row.get_by_role("link").click()
+    await scene.screen.clears()  # what the notice said is seen now
+    await page.close()
+
+
 async def test_decline_needs_no_page(scene: Scene) -> None:
     call, shown = await scene.ring()
     scene.screen.press(shown, "Decline")
@@ -223,16 +269,24 @@ async def test_answered_on_another_device_it_says_so(scene: Scene) -> None:
 
 
 async def test_before_the_persons_eyes_the_page_rings(scene: Scene) -> None:
-    page = await scene.tab.context.new_page()
-    await page.goto(scene.tab.worker.url.removesuffix("sw.js"))
-    await page.get_by_test_id("conversation-item").first.wait_for()
+    page = await scene.page()
     call = await scene.ada.initiate(scene.talk, scene.linus)
     await scene.tab.deliver("call.incoming", call)
     await page.get_by_test_id("incoming").wait_for()
     assert await scene.tab.notices() == []
+    await scene.known_as_shown(call)
     await page.get_by_test_id("decline").first.click()
     await scene.becomes(call, "declined")
     await scene.tab.deliver("call.declined_elsewhere", call)
     assert await scene.tab.notices() == []
     assert scene.screen.standing == {}
+    await page.close()
+
+
+async def test_a_device_that_is_removed_rings_no_more(scene: Scene) -> None:
+    page = await scene.page()
+    await page.get_by_test_id("settings").click()
+    await page.get_by_role("button", name="Remove This browser").click()
+    await page.get_by_text("None is registered").wait_for()
+    assert await scene.linus.all("/v1/devices?limit=20") == []
     await page.close()

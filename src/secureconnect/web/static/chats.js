@@ -113,16 +113,21 @@ export class Chats extends EventTarget {
   callChanged(call) {
     const thread = this.#threads.get(call.conversation_id);
     const entry = thread?.messages.find((one) => one.call?.call_id === call.call_id);
+    const { call_id, call_type, status, end_reason, caller_id, created_at, answered_at, ended_at } = call;
+    const line = { call_id, call_type, status, end_reason, caller_id, created_at, answered_at, ended_at };
     if (entry?.call) {
-      const { call_id, call_type, status, end_reason, caller_id, created_at, answered_at, ended_at } = call;
-      entry.call = { call_id, call_type, status, end_reason, caller_id, created_at, answered_at, ended_at };
+      entry.call = line;
       this.#changed('thread', call.conversation_id);
     }
     const conversation = this.find(call.conversation_id);
-    const live = call.status === 'ringing' || call.status === 'active' ? call : null;
-    if (!conversation || (conversation.live_call?.call_id !== call.call_id && !live)) return;
-    if (live && conversation.live_call?.call_id === live.call_id && conversation.live_call.version > live.version) return;
-    this.#replace({ ...conversation, live_call: live });
+    if (!conversation) return;
+    const { last_message: last, live_call: before } = conversation;
+    if (before?.call_id === call_id && before.version > call.version) return;
+    const lives = status === 'ringing' || status === 'active';
+    this.#replace({
+      ...conversation, last_message: last?.call?.call_id === call_id ? { ...last, call: line } : last,
+      live_call: lives ? call : before?.call_id === call_id ? null : before,
+    });
   }
 
   /** @param {string} id */

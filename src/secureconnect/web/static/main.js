@@ -12,6 +12,7 @@ import { pressedNotice, signInSilently, signOut } from './account.js';
 import { Chats } from './chats.js';
 import { ClosedTab } from './closed-tab.js';
 import { duration, listOf, titleOf } from './format.js';
+import { CallHistory } from './history.js';
 import { claimDevice, preferences, rememberUser, saveCall, savedCall } from './preferences.js';
 import { Switchboard } from './switchboard.js';
 import { play } from './tones.js';
@@ -26,9 +27,11 @@ import { inviteToCall, newConversation } from './view/people.js';
 import { applyTheme, showDevices, showSettings } from './view/settings.js';
 import { askToSignIn } from './view/sign-in.js';
 import { Stage } from './view/stage.js';
+import { showTrace } from './view/trace.js';
 import { language, problemText, t } from './words.js';
 
 const CALL_ADDRESS = '#/call';
+const CALLS_ADDRESS = '#/calls';
 const TEST_ADDRESS = /^#\/?test$/;
 
 class App {
@@ -44,10 +47,12 @@ class App {
     this.closedTab = new ClosedTab(api, async (callId, rings) => ({
       rings: rings && document.visibilityState === 'visible' && (await this.switchboard.ringsSoon(callId)), settled: this.switchboard.hasSettled(callId),
     }));
-    this.home = new HomeView(root, this.chats, this.switchboard, this.closedTab, {
+    this.history = new CallHistory(api);
+    this.home = new HomeView(root, this, {
       call: (conversation, type) => void this.call(conversation, type),
       join: (conversation) => void this.join(conversation),
       newConversation: () => void this.newConversation(),
+      trace: (call) => void showTrace({ api, own: async () => [deviceId, (await this.closedTab.deviceId()) ?? ''] }, call),
       settings: () => showSettings({
         me, closedTab: this.closedTab, media: this.switchboard.newMedia(true), signOut: () => void this.signOut(), callTest: (media) => showCallTest(api, media),
       }),
@@ -55,6 +60,7 @@ class App {
     this.incoming = new IncomingView(this.switchboard, this.chats, {
       accept: ({ call }, video) => void this.accept(call, video),
       decline: ({ call }) => void this.decline(call),
+      shown: ({ call }) => this.#shown(call.call_id),
     });
   }
 
@@ -102,6 +108,12 @@ class App {
   async decline({ call_id: id }) {
     void this.closedTab.clearRing(id);
     await this.switchboard.decline(id).catch((error) => toast(problemText(error), 'bad'));
+  }
+
+  /** Somebody can see or hear the ring: the caller may be told so, and whoever asks later. @param {string} callId */
+  #shown(callId) {
+    if (this.events.transmit({ type: 'shown', call_id: callId })) return;
+    void this.api.shown(callId, { device_id: this.switchboard.deviceId }).catch(() => {}); // then the trace does not know
   }
 
   /** A button of a notification was pressed. @param {Press} press */
@@ -159,7 +171,10 @@ class App {
       if (!this.chats.find(frame.message.conversation_id)) void this.#load();
     }
     if (frame.type === 'conversation.updated') this.chats.conversationChanged(frame.conversation_id, frame.conversation);
-    if (frame.call) this.chats.callChanged(frame.call);
+    if (frame.call) {
+      this.chats.callChanged(frame.call);
+      this.history.callChanged(frame.call);
+    }
     this.switchboard.event(frame);
   }
 
@@ -247,7 +262,8 @@ class App {
     document.body.classList.toggle('on-stage', onStage);
     const open = location.hash.match(/^#\/c\/([\w-]+)$/)?.[1] ?? null;
     if (open) void this.closedTab.clearSeen(open);
-    if (!onStage) void this.home.show(open).catch((error) => this.home.tell(problemText(error)));
+    const show = () => (location.hash === CALLS_ADDRESS ? this.home.showCalls() : this.home.show(open));
+    if (!onStage) void show().catch((error) => this.home.tell(problemText(error)));
     this.#showReturn();
   }
 

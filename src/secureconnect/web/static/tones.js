@@ -15,6 +15,11 @@ const TONES = {
   knock: { notes: [[0, 784], [0.16, 784]].map(([at, hertz]) => ({ at, hertz, seconds: 0.12 })), period: 0, volume: 0.08 },
 };
 
+/** Whether a sound would be heard: browsers keep a page silent that nobody has touched. */
+export function canSound() {
+  return navigator.userActivation?.hasBeenActive !== false;
+}
+
 /**
  * @param {keyof typeof TONES} name
  * @param {string|null} [speaker] device id
@@ -25,7 +30,7 @@ export function play(name, speaker = null) {
   /** @type {GainNode|null} */
   let gain = null;
   const round = () => {
-    if (navigator.userActivation?.hasBeenActive === false) return; // the browser would keep it silent, and complain
+    if (!canSound()) return; // the browser would complain
     gain ??= output(tone.volume, speaker);
     for (const note of tone.notes) sound(gain, note);
   };

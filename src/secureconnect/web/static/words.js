@@ -5,9 +5,11 @@
  */
 import { ApiError } from '/sdk/api.js';
 import { preferences } from './preferences.js';
+import { RINGS } from './words/rings.js';
 
 /** @satisfies {Record<string, readonly [en: string, vi: string]>} */
 const WORDS = {
+  ...RINGS,
   // Signing in
   sign_in: ['Sign in', 'Đăng nhập'],
   register: ['Create account', 'Tạo tài khoản'],
@@ -86,17 +88,6 @@ const WORDS = {
   ring_missed: ['Missed', 'Cuộc gọi nhỡ'],
   ring_ended: ['The call has ended', 'Cuộc gọi đã kết thúc'],
   notice_waiting: ['You are in another call', 'Bạn đang trong cuộc gọi khác'],
-  // Ringing while no page is open
-  closed_tab: ['Ring when no tab is open', 'Đổ chuông khi không mở thẻ nào'],
-  closed_tab_hint: ['Calls then come as notifications of this browser.', 'Cuộc gọi sẽ đến dưới dạng thông báo của trình duyệt này.'],
-  closed_tab_offer: ['Ring me when this tab is closed', 'Đổ chuông cả khi thẻ này đã đóng'],
-  closed_tab_on: ['This browser rings also when no tab is open.', 'Trình duyệt này sẽ đổ chuông cả khi không mở thẻ nào.'],
-  closed_tab_blocked: ['Notifications are blocked. Allow them beside the address of this page.', 'Thông báo đang bị chặn. Hãy cho phép ở cạnh thanh địa chỉ.'],
-  closed_tab_unsupported: ['Not possible in this browser, or not set up on this server. On an iPhone, add the page to the home screen first.',
-    'Trình duyệt hoặc máy chủ này không hỗ trợ. Trên iPhone, hãy thêm trang vào màn hình chính trước.'],
-  closed_tab_failed: ['The browser’s push service could not be reached. Try again later.', 'Không kết nối được với dịch vụ thông báo của trình duyệt. Hãy thử lại sau.'],
-  turn_on: ['Turn on', 'Bật'],
-  not_now: ['Not now', 'Để sau'],
   // Before the call
   call_to: ['Call {name}', 'Gọi {name}'],
   join_call: ['Join the call', 'Tham gia cuộc gọi'],
@@ -291,6 +282,11 @@ export function t(key, values = {}) {
 /** The same where there is no page that knows the person's language: in the service worker. @param {'en'|'vi'} tongue @param {Key} key @param {Record<string, string|number>} [values] @returns {string} */
 export function say(tongue, key, values = {}) {
   return WORDS[key][COLUMN[tongue]].replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+}
+
+/** Whether there are words for what a server named. @param {string} key @returns {key is Key} */
+export function has(key) {
+  return Object.hasOwn(WORDS, key);
 }
 
 /** What went wrong, for people. @param {unknown} error @returns {string} */

@@ -4,7 +4,7 @@
  * Called by the page and by embedding applications. The access token lives in memory only; the refresh token is an HttpOnly
  * cookie that this file never sees. Must not touch the document.
  *
- * @import {User, CallRecord, Conversation, Device, Message, Page} from './shapes.js'
+ * @import {User, CallRecord, Conversation, Device, Message, Page, Trace} from './shapes.js'
  */
 
 /** Seconds before its end at which an access token counts as too old to open a socket with. */
@@ -148,6 +148,21 @@ export class Api extends EventTarget {
   /** @param {string} callId @param {{device_id?: string}} [body] @returns {Promise<CallRecord>} */
   decline(callId, body = {}) {
     return this.request('POST', `/v1/calls/${callId}/decline`, body);
+  }
+
+  /** Calls one was in or rung for. @param {string|null} [cursor] @returns {Promise<{items: CallRecord[], next_cursor: string|null}>} newest first */
+  calls(cursor = null) {
+    return this.request('GET', `/v1/calls?limit=30${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
+  }
+
+  /** This device shows the ring to its person; with an open `Events` say it there. @param {string} callId @param {{device_id?: string}} [body] */
+  shown(callId, body = {}) {
+    return this.request('POST', `/v1/calls/${callId}/shown`, body);
+  }
+
+  /** What became of a call's rings. @param {string} callId @returns {Promise<Trace>} */
+  trace(callId) {
+    return this.request('GET', `/v1/calls/${callId}/trace`);
   }
 
   /** Make a device reachable by push (docs/push.md). @param {string} deviceId UUID @param {{platform: string, provider: string, token?: string, subscription?: PushSubscriptionJSON}} how @returns {Promise<Device>} */

@@ -19,6 +19,15 @@
  *   participants: {user_id: string, display_name: string, role: 'owner'|'member'}[],
  *   last_message: Message|null, unread_count: number, live_call: CallRecord|null}} Conversation
  * @typedef {{device_id: string, platform: 'android'|'ios'|'web'|'desktop', provider: string, created_at: string, seen_at: string}} Device
+ * @typedef {'answered'|'declined'|'cancelled'|'caller_lost'|'timeout'|'busy'} RingOutcome
+ * @typedef {{at: string, event: 'queued'|'sent'|'accepted'|'retried'|'lost'|'failed'|'skipped'|'delivered'|'shown'|'refused'|'answered'|'declined'|'stopped',
+ *   reason: string|null, via: string|null, push: 'ring'|'cancel'|'missed'|null, attempt: number|null, detail: string|null}} TraceEntry
+ * @typedef {{device: string|null, device_id: string|null, platform: Device['platform']|null, outcome: string|null, reached_at: string|null,
+ *   shown_at: string|null, events: TraceEntry[]}} DeviceTrace
+ * @typedef {{user_id: string, display_name: string, outcome: RingOutcome|null, waiting: boolean, rang_at: string|null, ring_deadline: string|null,
+ *   ended_at: string|null, summary: string, devices: DeviceTrace[]}} CalleeTrace
+ * @typedef {{call_id: string, conversation_id: string, call_type: 'audio'|'video', status: CallStatus, end_reason: EndReason|null, caller_id: string,
+ *   created_at: string, answered_at: string|null, ended_at: string|null, summary: string, callees: CalleeTrace[]}} Trace
  * @typedef {{items: any[], next_cursor: string|null}} Page
  * @typedef {{audio_muted: boolean, video_muted: boolean, screen_share: boolean, hand_raised: boolean}} MediaState
  * @typedef {{level: number, rtt_ms: number|null, jitter_ms: number, loss: number, in_kbps: number, out_kbps: number, bitrate_kbps: number,

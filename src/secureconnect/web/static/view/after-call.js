@@ -43,6 +43,10 @@ export function showAfterCall(call, reason, { again }) {
 function titleWords(call, reason, ownId) {
   const { record } = call;
   if (reason === 'gone') return t('call_gone');
+  const [other, ...more] = record.participants.filter((one) => one.user_id !== ownId);
+  const theirs = /** @type {const} */ ({ declined: 'they_declined', timeout: 'they_did_not_answer', busy: 'they_are_busy' });
+  const why = record.end_reason;
+  if (record.caller_id === ownId && !more.length && (why === 'declined' || why === 'timeout' || why === 'busy')) return t(theirs[why], { name: other.display_name });
   if (record.status === 'missed' || record.status === 'declined') return callWords(record, ownId);
   if (!record.answered_at) return t('call_cancelled');
   return t(reason === 'left' && record.status === 'active' && inCall(record) > 2 ? 'you_left' : 'call_ended');

@@ -12,6 +12,12 @@ export function inCall(call) {
   return call.participants.filter((one) => one.state === 'joined' || one.state === 'reconnecting').length;
 }
 
+/** While it rings: also that the one who is rung talks already. @param {CallRecord} call @returns {string} */
+export function ringWords(call) {
+  const [one, ...more] = call.participants.filter((participant) => participant.state === 'ringing');
+  return one?.waiting && !more.length ? t('ringing_busy', { name: one.display_name }) : t('state_ringing');
+}
+
 /** @param {NonNullable<Message['call']>} call @param {string} ownId @returns {string} */
 export function callWords(call, ownId) {
   const video = call.call_type === 'video';

@@ -4,6 +4,7 @@
  * Called by main.js. Follows Chats and the Switchboard; the address of the page says which conversation is open.
  *
  * @import {Chats} from '../chats.js'
+ * @import {CallHistory} from '../history.js'
  * @import {ClosedTab} from '../closed-tab.js'
  * @import {Switchboard} from '../switchboard.js'
  * @import {Conversation} from '/sdk/shapes.js'
@@ -15,6 +16,7 @@ import { callWords, inCall } from './call-entry.js';
 import { closedTabOffer } from './closed-tab.js';
 import { iconButton } from './dialog.js';
 import { avatar, fill, h, reconcile, setText } from './element.js';
+import { HistoryView } from './history.js';
 import { ThreadView } from './thread.js';
 
 /**
@@ -22,12 +24,13 @@ import { ThreadView } from './thread.js';
  * @property {(conversation: Conversation, type: 'audio'|'video') => void} call
  * @property {(conversation: Conversation) => void} join
  * @property {() => void} newConversation
+ * @property {(call: {call_id: string}) => void} trace what became of a call
  * @property {() => void} settings
  */
 
 export class HomeView {
-  /** @param {Element} parent @param {Chats} chats @param {Switchboard} switchboard @param {ClosedTab} closedTab @param {HomeActions} actions */
-  constructor(parent, chats, switchboard, closedTab, actions) {
+  /** @param {Element} parent @param {{chats: Chats, switchboard: Switchboard, closedTab: ClosedTab, history: CallHistory}} models @param {HomeActions} actions */
+  constructor(parent, { chats, switchboard, closedTab, history }, actions) {
     this.chats = chats;
     this.switchboard = switchboard;
     this.actions = actions;
@@ -38,7 +41,9 @@ export class HomeView {
       h('button', { type: 'button', class: 'button primary', on: { click: actions.newConversation } }, icon('plus'), t('new_conversation')));
     this.returnBar = h('a', { class: 'return-bar', href: '#/call', hidden: true });
     this.offer = closedTabOffer(closedTab);
+    this.callsLink = h('a', { class: 'icon-button', href: '#/calls', 'aria-label': t('calls'), title: t('calls'), test: 'calls' }, icon('history'));
     this.thread = new ThreadView(chats, switchboard, actions);
+    this.history = new HistoryView(history, chats, actions);
     this.element = h('div', { class: 'home' }, this.returnBar, this.#sidebar(), this.thread.element);
     fill(parent, this.element);
     chats.addEventListener('list', () => this.#render());
@@ -49,10 +54,25 @@ export class HomeView {
 
   /** @param {string|null} conversationId what the address says is open */
   async show(conversationId) {
-    this.open = conversationId;
-    this.element.dataset.pane = conversationId ? 'thread' : 'list';
-    this.#render();
+    this.#pane(conversationId, this.thread.element);
     await this.thread.show(conversationId);
+  }
+
+  /** The calls that were, in place of a conversation. */
+  async showCalls() {
+    this.#pane(null, this.history.element);
+    await Promise.all([this.thread.show(null), this.history.show()]);
+  }
+
+  /** @param {string|null} conversationId @param {HTMLElement} element beside the list, or instead of it on a narrow screen */
+  #pane(conversationId, element) {
+    const calls = element === this.history.element;
+    this.open = conversationId;
+    this.element.dataset.pane = conversationId || calls ? 'thread' : 'list';
+    if (!element.isConnected) (calls ? this.thread : this.history).element.replaceWith(element);
+    if (calls) this.callsLink.setAttribute('aria-current', 'page');
+    else this.callsLink.removeAttribute('aria-current');
+    this.#render();
   }
 
   /** What is wrong with the connection, or nothing. @param {string} text */
@@ -71,7 +91,7 @@ export class HomeView {
     const me = this.chats.api.user;
     return h('aside', { class: 'sidebar', 'aria-label': t('conversations') },
       h('header', { class: 'sidebar-head' },
-        h('img', { src: '/static/icon.svg', alt: '', width: 32, height: 32 }), h('h1', {}, t('conversations')),
+        h('img', { src: '/static/icon.svg', alt: '', width: 32, height: 32 }), h('h1', {}, t('conversations')), this.callsLink,
         iconButton('plus', t('new_conversation'), this.actions.newConversation, { test: 'new-conversation', class: 'tinted' })),
       this.status, this.list, this.empty, this.offer,
       h('footer', { class: 'sidebar-foot' }, avatar(me?.display_name ?? '', this.ownId, 'small'),

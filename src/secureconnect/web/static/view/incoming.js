@@ -9,7 +9,7 @@
 import { titleOf } from '../format.js';
 import { icon } from '../icons.js';
 import { preferences } from '../preferences.js';
-import { play } from '../tones.js';
+import { canSound, play } from '../tones.js';
 import { t } from '../words.js';
 import { announce } from './announce.js';
 import { host } from './dialog.js';
@@ -19,11 +19,17 @@ import { avatar, fill, h } from './element.js';
 const LAST_WORDS_MS = 2_400;
 const TITLE = 'SecureConnect';
 
-/** @typedef {{accept: (ringing: Ringing, video: boolean) => void, decline: (ringing: Ringing) => void}} IncomingActions */
+/**
+ * @typedef {object} IncomingActions
+ * @property {(ringing: Ringing, video: boolean) => void} accept
+ * @property {(ringing: Ringing) => void} decline
+ * @property {(ringing: Ringing) => void} shown once the person can see or hear it
+ */
 
 export class IncomingView {
   /** @type {Map<string, HTMLElement>} overlays and banners by call */ #shown = new Map();
   /** @type {(() => void)|null} */ #stopTone = null;
+  /** @type {Set<string>} calls that nobody can see or hear yet */ #unnoticed = new Set();
 
   /** @param {Switchboard} switchboard @param {Chats} chats @param {IncomingActions} actions */
   constructor(switchboard, chats, actions) {
@@ -36,6 +42,7 @@ export class IncomingView {
       this.#silence(call.call_id, why);
     });
     switchboard.addEventListener('active', () => this.#update());
+    document.addEventListener('visibilitychange', () => this.#notice());
   }
 
   /** Take a ring off the screen without a word. @param {string} callId */
@@ -51,6 +58,18 @@ export class IncomingView {
     if (quiet) play('knock', preferences().speaker);
     announce(`${this.#kind(ringing)}: ${this.#who(ringing)}`);
     this.#update();
+    this.#unnoticed.add(ringing.call.call_id);
+    this.#notice();
+  }
+
+  /** A ring in a tab behind others that may make no sound has reached nobody: it is not reported as shown before it is. */
+  #notice() {
+    if (document.visibilityState !== 'visible' && !canSound()) return;
+    for (const id of this.#unnoticed) {
+      const ringing = this.switchboard.ringing.get(id);
+      if (ringing) this.actions.shown(ringing);
+    }
+    this.#unnoticed.clear();
   }
 
   /** @param {string} callId @param {RingEnd|null} why */

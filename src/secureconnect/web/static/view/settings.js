@@ -12,6 +12,7 @@ import { language, t } from '../words.js';
 import { closedTabSetting } from './closed-tab.js';
 import { openDialog } from './dialog.js';
 import { avatar, h } from './element.js';
+import { ownDevices } from './own-devices.js';
 import { Pickers } from './pickers.js';
 
 /**
@@ -38,7 +39,8 @@ export function showSettings({ me, closedTab, media, signOut, callTest }) {
     content: [
       h('div', { class: 'person' }, avatar(me.display_name, me.user_id), h('span', { class: 'grow' }, h('strong', {}, me.display_name), h('span', { class: 'muted' }, me.email ?? '')),
         h('button', { type: 'button', class: 'button small', test: 'sign-out', on: { click: signOut } }, t('sign_out'))),
-      words, look, closedTabSetting(closedTab, closing.signal), h('h3', {}, t('devices')), pickers.element, h('div', { class: 'test-answer' }, test, whole), h('label', { class: 'check' }, room, t('show_green_room')),
+      words, look, closedTabSetting(closedTab, closing.signal),
+      h('h3', {}, t('own_devices')), ownDevices(closedTab, closing.signal), h('h3', {}, t('devices')), pickers.element, h('div', { class: 'test-answer' }, test, whole), h('label', { class: 'check' }, room, t('show_green_room')),
     ],
     closed: () => {
       closing.abort();

@@ -14,6 +14,7 @@ import { t } from '../words.js';
 import { announce, toast } from './announce.js';
 import { Bar } from './bar.js';
 import { protectionWords } from './call-details.js';
+import { ringWords } from './call-entry.js';
 import { h, setText } from './element.js';
 import { SelfView } from './self-view.js';
 import { keyOf } from './tile.js';
@@ -135,7 +136,7 @@ export class Stage {
     const others = this.call.others();
     if (state === 'reconnecting') return t('state_lost', { n: Math.max(1, Math.round((Date.now() - (this.call.signaling.lostAt ?? Date.now())) / 1000)) });
     if (state === 'connecting') return t('state_connecting');
-    if (state === 'ringing') return t('state_ringing');
+    if (state === 'ringing') return ringWords(this.call.record);
     if (others.length === 0) return t('state_alone');
     const lost = others.find((other) => other.state === 'reconnecting');
     if (lost) return t('state_other_lost', { name: lost.display_name, n: Math.max(1, Math.round((Date.now() - (lost.lost_at ?? Date.now())) / 1000)) });

@@ -153,6 +153,7 @@ export class ThreadView {
     element.className = `call-line ${missed ? 'missed' : ''}`;
     fill(element, h('span', { class: 'call-line-icon' }, icon(missed ? 'missed' : call.call_type === 'video' ? 'camera' : 'phone')),
       h('span', { class: 'grow' }, h('strong', {}, callWords(call, this.ownId)), h('span', { class: 'muted' }, details)),
+      iconButton('info', t(call.status === 'missed' ? 'trace_why' : 'trace'), () => this.actions.trace(call), { test: 'call-trace', class: 'quiet' }),
       !live && h('button', { type: 'button', class: 'button small', on: { click: again } }, t(missed ? 'call_back' : 'call_again')));
   }
 
