@@ -40,6 +40,10 @@ FLOORS: dict[str, int] = {
     "push.fcm": 2,
     "push.log": 2,
     "push.webpush": 2,
+    "push.lane": 2,
+    "webhooks": 1,  # events as values, and what is made of a change
+    "webhooks.sender": 3,  # it answers in the words of push
+    "webhooks.delivery": 3,
     "media": 2,
     "ops.ratelimit": 2,
     "ops.health": 2,
@@ -54,6 +58,7 @@ FLOORS: dict[str, int] = {
     "load": 4,
     "config": 5,
     "data_dir": 6,
+    "background": 6,
     "instruments": 6,
     "senders": 6,
     "media_servers": 6,
@@ -68,7 +73,7 @@ FLOORS: dict[str, int] = {
 THE_PROCESS = ("data_dir", "senders", "media_servers", "app", "server", "doctor", "cli")
 """Those that make a process of it all, and so may know the settings."""
 
-SERVICES = ("accounts", "chat", "push.outbox", "push.queue", "calls")
+SERVICES = ("accounts", "chat", "push.outbox", "push.queue", "webhooks.sender", "webhooks.delivery", "calls")
 """From the lowest to the highest: one may use those before it."""
 
 FRIENDS = {

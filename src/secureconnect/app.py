@@ -18,6 +18,7 @@ import structlog
 from litestar import Litestar
 from msgspec import json
 
+from secureconnect.accounts.application_tokens import ApplicationTokens
 from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer
 from secureconnect.accounts.devices import DeviceService
 from secureconnect.accounts.ring_tokens import RingTokens
@@ -25,6 +26,7 @@ from secureconnect.accounts.service import AccountService
 from secureconnect.accounts.verification import TokenVerifier
 from secureconnect.api.http import Services, create_api
 from secureconnect.api.problems import PROBLEM_JSON, headers_of, problem_of
+from secureconnect.background import begin, end, within
 from secureconnect.bus import open_bus, open_counts
 from secureconnect.calls.quality_log import QualityLog
 from secureconnect.calls.receipt_book import ReceiptBook
@@ -56,7 +58,7 @@ from secureconnect.ops.metrics import Metrics
 from secureconnect.ops.ratelimit import LIMITS, Limit, RateLimiter
 from secureconnect.push.outbox import Outbox
 from secureconnect.push.queue import PushQueue
-from secureconnect.senders import make_senders
+from secureconnect.senders import make_senders, make_webhook_sender
 from secureconnect.signaling.call_socket import CallSockets
 from secureconnect.signaling.inbox import InboxSockets
 from secureconnect.signaling.protocol import Limits
@@ -66,6 +68,7 @@ from secureconnect.signaling.socket import Sockets
 from secureconnect.signaling.upgrade import Gate
 from secureconnect.store import Database, open_database
 from secureconnect.store.schema import current_revision, migrate, wanted_revision
+from secureconnect.webhooks.delivery import Webhooks
 
 log = structlog.get_logger(__name__)
 
@@ -95,12 +98,16 @@ class Application:
         # What people can do
         self.accounts = self._make_accounts(secret)
         self.ring_tokens = RingTokens(secret=secret, issuer=settings.jwt_issuer, audience=settings.jwt_audience, clock=self.clock)
+        self.application_tokens = ApplicationTokens(
+            secret=secret, issuer=settings.jwt_issuer, audience=settings.jwt_audience, clock=self.clock
+        )
         self.devices = self._make_devices()
         self.chat = ChatService(
             database=self.database, bus=self.bus, ids=self.ids, clock=self.clock, on_member_removed=self._on_member_removed
         )
         self.receipts = ReceiptBook(database=self.database, clock=self.clock)
         self.traces = CallTraces(self.database)
+        self.webhooks = self._make_webhooks()
         self.calls = self._make_calls()
         self.quality = self._make_quality()
         self.timers = self._make_timers()
@@ -172,7 +179,21 @@ class Application:
             grace=timedelta(seconds=self.settings.grace_seconds),
             pushes=PushQueue(ids=self.ids, ring_tokens=self.ring_tokens, wake=self.outbox.wake),
             receipts=self.receipts,
+            webhooks=self.webhooks,
             on_change=CallCounter(self.metrics),
+        )
+
+    def _make_webhooks(self) -> Webhooks | None:
+        sender = make_webhook_sender(self.settings, self.clock, VERSION)
+        if sender is None:
+            return None
+        return Webhooks(
+            database=self.database,
+            ids=self.ids,
+            clock=self.clock,
+            node_id=self.node_id,
+            sender=sender,
+            on_outcome=lambda outcome: self.metrics.webhooks.labels(outcome).inc(),
         )
 
     def _make_quality(self) -> QualityLog:
@@ -278,6 +299,8 @@ class Application:
             quality=self.quality,
             receipts=self.receipts,
             traces=self.traces,
+            webhooks=self.webhooks,
+            application_tokens=self.application_tokens,
             ice=self.ice,
             limiter=self.limiter,
             health_of=self.health,
@@ -304,12 +327,13 @@ class Application:
         await self.timers.start()
         await self.outbox.start()
         own_servers = [self.turn.run] if self.turn is not None else []
+        if self.webhooks is not None:
+            await self.webhooks.start()
+            own_servers.append(self.webhooks.run)
         books = (self.quality.run, self.receipts.run)
         loops = (self.bus.run, self.timers.run, self.sockets.keep_alive, self.outbox.run, self._watch_lag, *books)
         for run in (*loops, *own_servers):
-            task = asyncio.ensure_future(run())
-            task.add_done_callback(_die_loudly)
-            self._loops.append(task)
+            self._loops.append(begin(run()))
 
     async def stop(self, seconds: float = 10.0) -> None:
         """Let go of everything, in the other order, within `seconds`: a dependency that hangs must not keep the process alive.
@@ -317,12 +341,18 @@ class Application:
         Sessions are written down as closed before the lease is given back, and others hear of both before the bus closes.
         """
         step = seconds / 3
-        await _within(step, *self._background)
+        await within(step, *self._background)
         bus, others = self._loops[:1], self._loops[1:]
-        await _end(others)
-        await _within(step, self.timers.stop(), self.outbox.stop(), self.quality.write(), self.receipts.flush(), self.bus.flush())
-        await _end(bus)
-        await _within(step, self.bus.close(), self.limiter.close(), self.http.aclose(), self.outbox.close(), self.database.close())
+        await end(others)
+        books = (self.quality.write(), self.receipts.flush())
+        lanes = (self.outbox, self.webhooks) if self.webhooks is not None else (self.outbox,)
+        await within(step, self.timers.stop(), *books, *(one.stop() for one in lanes), self.bus.flush())
+        await end(bus)
+        await within(
+            step,
+            *(one.close() for one in (*lanes, self.bus, self.limiter, self.database)),
+            self.http.aclose(),
+        )
         if self._lock is not None:
             self._lock.close()
 
@@ -346,30 +376,3 @@ def _problem_bytes(metrics: Metrics, error: ServiceError) -> tuple[dict[str, str
     metrics.refusals.labels(error.code).inc()
     log.info("socket refused", code=error.code)
     return {"content-type": PROBLEM_JSON, **headers_of(error)}, json.encode(problem_of(error, request_id()))
-
-
-async def _within(seconds: float, *deeds: Awaitable[None]) -> None:
-    """Do what can be done in this time, all at once; give the rest up."""
-    try:
-        async with asyncio.timeout(seconds):
-            outcomes = await asyncio.gather(*deeds, return_exceptions=True)
-    except TimeoutError:
-        log.warning("stopped in the middle", reason="a dependency does not answer")
-    else:
-        for failure in outcomes:
-            if isinstance(failure, Exception):
-                log.warning("stopped in the middle", reason=str(failure))
-
-
-async def _end(loops: list[asyncio.Task[None]]) -> None:
-    for task in loops:
-        task.remove_done_callback(_die_loudly)
-        task.cancel()
-    await asyncio.gather(*loops, return_exceptions=True)
-
-
-def _die_loudly(task: "asyncio.Task[None]") -> None:
-    """A loop that ends is a node that no longer does its work: better none than one that only looks alive."""
-    if not task.cancelled():
-        log.critical("a background loop ended", exc_info=task.exception())
-        os._exit(70)

@@ -2,7 +2,9 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from uuid import UUID
@@ -14,15 +16,16 @@ from msgspec import json
 from rich.console import Console
 
 from secureconnect.app import VERSION, Application
-from secureconnect.calls.trace import CallTrace
 from secureconnect.calls.traces import CallTraces
+from secureconnect.clock import SystemClock
 from secureconnect.config import ConfigurationError, Settings, load_settings
 from secureconnect.errors import ServiceError
 from secureconnect.ids import CallId
 from secureconnect.ops.logging import set_up_logging
 from secureconnect.server import Server, allow_open_files, listen
-from secureconnect.store import open_database
+from secureconnect.store import Database, open_database
 from secureconnect.store.schema import migrate as migrate_schema
+from secureconnect.store.webhooks import events_after, send_again
 
 if TYPE_CHECKING:
     from secureconnect.load.report import Report
@@ -31,6 +34,8 @@ T = TypeVar("T")
 app = App(name="secureconnect", version=VERSION, help="Calls for any chat application, self-hosted.")
 bench = App(name="bench", help="Load, with progress while it runs and a table at the end.")
 app.command(bench)
+webhooks = App(name="webhooks", help="What an outside application is told of calls.")
+app.command(webhooks)
 console = Console()
 _progress = Console(stderr=True)
 log = structlog.get_logger(__name__)
@@ -111,14 +116,7 @@ def migrate(*, config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Create or upgrade the database schema."""
     settings = _settings(config, data_dir=data_dir)
 
-    async def work() -> str:
-        database = open_database(settings.database)
-        try:
-            return await migrate_schema(database)
-        finally:
-            await database.close()
-
-    console.print(f"The schema is at {_run(work())}.")
+    console.print(f"The schema is at {_with_database(settings, migrate_schema)}.")
 
 
 @app.command
@@ -143,14 +141,7 @@ def trace(call_id: UUID, *, config: ConfigFile = None, data_dir: DataDir = None,
 
     settings = _settings(config, data_dir=data_dir, log_level="error")
 
-    async def work() -> CallTrace:
-        database = open_database(settings.database)
-        try:
-            return await CallTraces(database).trace(CallId(call_id))
-        finally:
-            await database.close()
-
-    found = _run(work())
+    found = _with_database(settings, lambda database: CallTraces(database).trace(CallId(call_id)))
     if as_json:
         sys.stdout.write(json.format(json.encode(found), indent=2).decode() + "\n")
     else:
@@ -182,6 +173,52 @@ def doctor(
     else:
         console.print(report.as_table(findings))
     sys.exit(0 if report.is_healthy(findings) else 1)
+
+
+After = Annotated[UUID | None, Parameter(help="Only what came after the event of this id, the `webhook-id` of a request.")]
+
+
+@webhooks.command(name="list")
+def list_webhooks(
+    *, after: After = None, limit: int = 50, config: ConfigFile = None, data_dir: DataDir = None, as_json: Json = False
+) -> None:
+    """The events that are remembered, and what became of each."""
+    from secureconnect.webhooks import table  # noqa: PLC0415
+
+    settings = _settings(config, data_dir=data_dir, log_level="error")
+    ask = partial(events_after, after=after, limit=limit)
+    found = _with_database(settings, lambda database: database.read(ask))
+    if as_json:
+        sys.stdout.write(table.as_json(found) + "\n")
+    else:
+        console.print(table.as_table(found))
+
+
+@webhooks.command
+def replay(
+    *,
+    after: After = None,
+    failed: Annotated[bool, Parameter(help="Only those that were given up or refused.")] = False,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Send again what was sent after an event, in order; the servers that run do it. Without --after: all that is remembered."""
+    settings = _settings(config, data_dir=data_dir, log_level="error")
+    again = partial(send_again, after=after, now=SystemClock().now(), only_failed=failed)
+    count = _with_database(settings, lambda database: database.transact(again, isolation="committed"))
+    console.print(f"{count} events are due again.")
+
+
+@webhooks.command(name="token")
+def webhook_token(
+    *,
+    hours: Annotated[float, Parameter(help="How long it is good.")] = 24.0,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Print a token with which an application reads /v1/webhooks/events."""
+    application = Application(_settings(config, data_dir=data_dir, log_level="error"))
+    sys.stdout.write(application.application_tokens.issue("application", timedelta(hours=hours)) + "\n")
 
 
 Url = Annotated[str | None, Parameter(help="Origin of the server; without it one is started for the time of the run.")]
@@ -262,6 +299,19 @@ def _settings(config: Path | None, **overrides: Any) -> Settings:
     settings = load_settings(config, **overrides)
     set_up_logging(settings.log_level, settings.log_format)
     return settings
+
+
+def _with_database(settings: Settings, ask: Callable[[Database], Awaitable[T]]) -> T:
+    """What comes of asking the configured database, which is closed then."""
+
+    async def work() -> T:
+        database = open_database(settings.database)
+        try:
+            return await ask(database)
+        finally:
+            await database.close()
+
+    return _run(work())
 
 
 def _measure(run: "Coroutine[Any, Any, Report]", *, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from secureconnect.media.ice import TurnServer
+from secureconnect.webhooks.signing import read_secrets
 
 PREFIX = "SECURECONNECT_"
 BUS_SCHEMES = ("memory", "redis", "rediss")
@@ -122,6 +123,12 @@ class Settings(BaseSettings):
     apns_team_id: str | None = Field(None, description="The developer team's id, ten characters.")
     apns_topic: str | None = Field(None, description="The app's bundle id.")
     apns_url: str = Field("https://api.push.apple.com", description="Where APNs listens; builds run from Xcode need the sandbox.")
+    webhook_url: str | None = Field(
+        None, pattern=r"^https?://.+$", description="Where an outside application hears of calls; needs webhook_secret."
+    )
+    webhook_secret: SecretStr | None = Field(
+        None, description="What webhooks are signed with: whsec_ and base64 of 24 to 64 bytes; while it changes two, with a space."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least important line to write.")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: coloured on a terminal, JSON elsewhere.")
 
@@ -169,6 +176,22 @@ class Settings(BaseSettings):
     def _drain_within_the_grace(self) -> Self:
         if self.drain >= self.grace_seconds:
             raise ValueError("drain_seconds: must be less than grace_seconds, or whoever does as asked comes back too late")
+        return self
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _usable_webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            read_secrets(value.get_secret_value())
+        return value
+
+    @model_validator(mode="after")
+    def _webhooks_with_their_secret(self) -> Self:
+        if self.webhook_url is not None and self.webhook_secret is None:
+            raise ValueError(
+                "webhook_url: needs webhook_secret, or nobody could trust what comes; "
+                'make one with `echo "whsec_$(openssl rand -base64 32)"`'
+            )
         return self
 
     @model_validator(mode="after")

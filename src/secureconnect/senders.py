@@ -1,4 +1,4 @@
-"""Which push senders the settings call for. Called by app; only here do settings become senders."""
+"""Which senders of pushes and webhooks the settings call for. Called by app; only here do settings become senders."""
 
 from secureconnect.clock import Clock
 from secureconnect.config import ConfigurationError, Settings
@@ -8,6 +8,8 @@ from secureconnect.push.fcm import FcmSender, ServiceAccount
 from secureconnect.push.log import LogSender
 from secureconnect.push.vapid import VapidKey
 from secureconnect.push.webpush import WebPushSender
+from secureconnect.webhooks.sender import WebhookSender
+from secureconnect.webhooks.signing import read_secrets
 
 
 def make_senders(settings: Settings, clock: Clock, vapid: VapidKey | None) -> dict[Provider, Sender]:
@@ -23,6 +25,14 @@ def make_senders(settings: Settings, clock: Clock, vapid: VapidKey | None) -> di
         for provider in (Provider.APNS, Provider.APNS_VOIP):
             senders[provider] = ApnsSender(key, topic, clock, api=settings.apns_url)
     return senders
+
+
+def make_webhook_sender(settings: Settings, clock: Clock, version: str) -> WebhookSender | None:
+    """What brings events to the outside application, None when there is none."""
+    if settings.webhook_url is None or settings.webhook_secret is None:
+        return None
+    secrets = read_secrets(settings.webhook_secret.get_secret_value())
+    return WebhookSender(settings.webhook_url, secrets, clock, version=version)
 
 
 def _fcm(settings: Settings, clock: Clock) -> Sender:

@@ -58,11 +58,15 @@ class Provider:
 
     async def heard(self, count: int) -> list[Request]:
         """Wait until so many came."""
+        await self.until(lambda: len(self.requests) >= count)
+        return self.requests
+
+    async def until(self, enough: Callable[[], bool]) -> None:
+        """Wait until what came is enough."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while len(self.requests) < count:
+            while not enough():
                 self._came.clear()
                 await self._came.wait()
-        return self.requests
 
 
 @asynccontextmanager

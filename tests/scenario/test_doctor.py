@@ -94,7 +94,7 @@ async def test_before_the_first_start(tmp_path: Path) -> None:
     assert verdicts(findings) == {
         **dict.fromkeys(("settings", "python", "data directory", "open files", "address", "bus"), "ok"),
         **dict.fromkeys(("TURN udp", "TURN tcp", "TURN limits"), "ok"),
-        **dict.fromkeys(("secret", "port", "TLS", "database", "schema", "write", "database clock"), "skipped"),
+        **dict.fromkeys(("secret", "port", "TLS", "database", "schema", "write", "database clock", "webhook"), "skipped"),
     }
     assert not (tmp_path / "data").exists(), "it changes nothing"
 
@@ -103,7 +103,9 @@ async def test_beside_the_running_server(tmp_path: Path) -> None:
     async with ServerProcess(tmp_path) as server:
         status, findings = await doctor(tmp_path, "--port", str(server.port), JWT_SECRET=SECRET)
     assert status == 0
-    assert {subject for subject, verdict in verdicts(findings).items() if verdict == "skipped"} == {"TLS", "database clock"}
+    assert {subject for subject, verdict in verdicts(findings).items() if verdict == "skipped"} == {
+        *("TLS", "database clock", "webhook")
+    }
     assert "is ours: secureconnect" in findings["port"]["detail"]
 
 
@@ -113,7 +115,7 @@ async def test_a_node_of_many(tmp_path: Path, migrated: str, redis: RedisServer)
     )
     assert status == 0
     assert {subject for subject, verdict in verdicts(findings).items() if verdict == "skipped"} == {
-        *("data directory", "port", "TLS", "TURN")
+        *("data directory", "port", "TLS", "TURN", "webhook")
     }
     assert findings["database"]["detail"] == "postgresql, serializable"
     assert findings["bus"]["detail"].startswith(f"redis://127.0.0.1:{redis.port}, heard after ")

@@ -147,3 +147,10 @@ async def test_whom_one_cannot_ring(world: World) -> None:
             await ada.initiate(conversation_id, ben, **choice)
         assert (refused.value.status, refused.value.code) == (400, "malformed")
     assert await ada.history() == await ada.timeline(conversation_id) == [], "a refused call leaves no trace"
+
+
+async def test_where_no_application_is_told_there_is_nothing_to_read(world: World) -> None:
+    token = mint("application", "", audience="secureconnect/webhooks")
+    with pytest.raises(Refused) as refused:
+        await world.ask("GET", "/v1/webhooks/events", None, {"authorization": f"Bearer {token}"})
+    assert (refused.value.status, refused.value.code) == (404, "not_found")

@@ -17,6 +17,7 @@ from secureconnect.media.ice import IceServerList
 from secureconnect.ops.health import Health
 from secureconnect.ops.metrics import Metrics
 from secureconnect.ops.ratelimit import RateLimiter
+from secureconnect.webhooks.delivery import Webhooks
 
 SignedIn = NamedDependency[Principal]
 Rung = NamedDependency[UserId]
@@ -28,6 +29,8 @@ Calls = NamedDependency[CallService]
 Quality = NamedDependency[QualityLog]
 Receipts = NamedDependency[ReceiptBook]
 Traces = NamedDependency[CallTraces]
+ForApplication = NamedDependency[Webhooks]
+"""The webhooks, for an application that proves to be ours; no person is signed in."""
 Ice = NamedDependency[IceServerList]
 Limiter = NamedDependency[RateLimiter]
 HealthOf = NamedDependency[Health]

@@ -12,6 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.router import Router
 from msgspec import Struct
 
+from secureconnect.accounts.application_tokens import ApplicationTokens
 from secureconnect.accounts.devices import DeviceService
 from secureconnect.accounts.ring_tokens import RingTokens
 from secureconnect.accounts.service import AccountService, Principal
@@ -22,6 +23,7 @@ from secureconnect.api import chat as chat_routes
 from secureconnect.api import devices as device_routes
 from secureconnect.api import ops as ops_routes
 from secureconnect.api import quality as quality_routes
+from secureconnect.api import webhooks as webhook_routes
 from secureconnect.api.description import correct, describe
 from secureconnect.api.pages import make_pages
 from secureconnect.api.problems import on_exception, on_http_exception, on_service_error
@@ -31,17 +33,18 @@ from secureconnect.calls.receipt_book import ReceiptBook
 from secureconnect.calls.service import CallService
 from secureconnect.calls.traces import CallTraces
 from secureconnect.chat.service import ChatService
-from secureconnect.errors import ServiceError, Unauthenticated
+from secureconnect.errors import NotFound, ServiceError, Unauthenticated
 from secureconnect.ids import UserId
 from secureconnect.media.ice import IceServerList
 from secureconnect.ops.health import Health
 from secureconnect.ops.metrics import Metrics
 from secureconnect.ops.ratelimit import RateLimiter
+from secureconnect.webhooks.delivery import Webhooks
 
 ROUTES: Mapping[str, Sequence[HTTPRouteHandler]] = {
     "auth": [*account_routes.routes, *device_routes.routes],
     "chat": chat_routes.routes,
-    "video": [*call_routes.routes, *quality_routes.routes],
+    "video": [*call_routes.routes, *quality_routes.routes, *webhook_routes.routes],
 }
 """What each service answers; health, metrics and the descriptions are everywhere."""
 MAX_BODY_BYTES = 262_144
@@ -59,6 +62,8 @@ class Services(Struct, frozen=True):
     quality: QualityLog
     receipts: ReceiptBook
     traces: CallTraces
+    webhooks: Webhooks | None
+    application_tokens: ApplicationTokens
     ice: IceServerList
     limiter: RateLimiter
     health_of: Health
@@ -81,8 +86,14 @@ def create_api(services: Services, *, served: Sequence[str], version: str, allow
         request.scope["state"]["user_id"] = found
         return found
 
+    async def webhooks(request: Request[Any, Any, Any]) -> Webhooks:
+        services.application_tokens.require(_bearer(request))
+        if services.webhooks is None:
+            raise NotFound("There are no webhooks here: set webhook_url.")
+        return services.webhooks
+
     dependencies = {name: _always(getattr(services, name)) for name in services.__struct_fields__}
-    dependencies |= {"principal": Provide(principal), "rung": Provide(rung)}
+    dependencies |= {"principal": Provide(principal), "rung": Provide(rung), "webhooks": Provide(webhooks)}
     api = Router(
         "/",
         route_handlers=[*ops_routes.routes, *(route for name in served for route in ROUTES[name])],

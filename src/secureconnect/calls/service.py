@@ -43,6 +43,7 @@ from secureconnect.store import Database
 from secureconnect.store import calls as store
 from secureconnect.store import chat as chat_store
 from secureconnect.store.idempotency import Idempotency, find_or_claim
+from secureconnect.webhooks.delivery import Webhooks
 
 log = structlog.get_logger(__name__)
 
@@ -88,6 +89,7 @@ class CallService:
         grace: timedelta,
         pushes: PushQueue,
         receipts: ReceiptBook,
+        webhooks: Webhooks | None = None,
         on_change: OnChange = lambda before, after: None,
     ) -> None:
         """`on_change` hears of every change that was written here: the call before (None: there was none) and after."""
@@ -99,6 +101,7 @@ class CallService:
         self._grace = grace
         self._pushes = pushes
         self._receipts = receipts
+        self._webhooks = webhooks
         self._on_change = on_change
         self._timeline = TimelineAnnouncer(bus, clock)
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
@@ -143,6 +146,8 @@ class CallService:
             call = await store.insert_call(connection, outcome.call)
             entry = await chat_store.note_call(connection, self._ids.message(), call)
             has_pushes = await self._pushes.enqueue(connection, call, outcome.events, now)
+            if self._webhooks is not None:
+                await self._webhooks.enqueue(connection, None, call, outcome.events, now)
             return _Decision(None, Outcome(call, outcome.events), list(names), entry, has_pushes)
 
         async with self._turn(request.conversation_id):
@@ -271,6 +276,8 @@ class CallService:
                 if saved is None:
                     return None
                 has_pushes = await self._pushes.enqueue(connection, saved, outcome.events, now)
+                if self._webhooks is not None:
+                    await self._webhooks.enqueue(connection, before, saved, outcome.events, now)
                 outcome = Outcome(saved, outcome.events)
             return _Decision(before, outcome, list(names), has_pushes=has_pushes)
 
@@ -304,6 +311,8 @@ class CallService:
         self._announcer.announce(decision.before, call, outcome.events, decision.members, self._clock.now())
         if decision.has_pushes:
             self._pushes.wake()
+        if self._webhooks is not None:
+            self._webhooks.wake()
 
 
 async def _require(connection: AsyncConnection, call_id: CallId) -> Call:

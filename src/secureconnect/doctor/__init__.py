@@ -5,13 +5,16 @@
     port.py      how clients reach us: the port, TLS
     shared.py    what is shared with other nodes: database, its schema and clock, bus
     turn.py      whether TURN relays, over each transport
+    webhook.py   whether the outside application takes events
     report.py    the table, and the same as JSON
 
 It asks for real and changes nothing: what it writes or starts, it takes back.
 """
 
+from importlib.metadata import version
+
 from secureconnect.config import Settings
-from secureconnect.doctor import machine, port, shared, turn
+from secureconnect.doctor import machine, port, shared, turn, webhook
 from secureconnect.doctor.finding import Finding, ok
 
 
@@ -29,4 +32,5 @@ async def examine(settings: Settings) -> list[Finding]:
         *await shared.database(settings),
         await shared.bus(settings),
         *await turn.turn(settings),
+        await webhook.webhook(settings, version("secureconnect")),
     ]

@@ -6,7 +6,7 @@ somebody still rings. Between claim and answer a process may die; then the lease
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -17,14 +17,13 @@ from secureconnect.clock import Clock
 from secureconnect.errors import ServiceError, Unavailable
 from secureconnect.ids import NodeId, short
 from secureconnect.push import Attempt, Delivered, Gone, Outcome, Provider, Push, Refused, Retry, Sender, Verdict
+from secureconnect.push.lane import Lane
 from secureconnect.store import Database
 from secureconnect.store import push as store
 from secureconnect.store.devices import remove_address
 
 log = structlog.get_logger(__name__)
 
-POLL_SECONDS = 1.0
-"""How often to look when nobody rings the bell: a push that another node left behind is seen at most this late."""
 CONCURRENCY = 64
 """Pushes of one provider under way at a time. HTTP/2 carries them over one connection; beyond it they wait in the database."""
 SEND_SECONDS = 8.0
@@ -60,9 +59,15 @@ class Outbox:
         self._clock = clock
         self._node_id = node_id
         self._senders = senders
-        desk = _Desk(database, clock, node_id, on_outcome)
         self._lanes = [
-            _Lane(desk, provider, sender, lease=lease, send_seconds=send_seconds) for provider, sender in senders.items()
+            Lane(
+                _Desk(database, clock, node_id, provider=provider, sender=sender, on_outcome=on_outcome),
+                clock,
+                lease=lease,
+                send_seconds=send_seconds,
+                concurrency=CONCURRENCY,
+            )
+            for provider, sender in senders.items()
         ]
 
     def wake(self) -> None:
@@ -112,17 +117,39 @@ class Outbox:
 
 
 class _Desk:
-    """Writes down what became of pushes, for all lanes."""
+    """One provider's pushes: takes them from the database, and writes down what became of them."""
 
-    def __init__(self, database: Database, clock: Clock, node_id: NodeId, on_outcome: OnOutcome) -> None:
-        self.database = database
-        self.clock = clock
-        self.node_id = node_id
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        node_id: NodeId,
+        *,
+        provider: Provider,
+        sender: Sender,
+        on_outcome: OnOutcome,
+    ) -> None:
+        self.name = str(provider)
+        self.send = sender.send
+        self._database = database
+        self._clock = clock
+        self._node_id = node_id
+        self._provider = provider
         self._on_outcome = on_outcome
+
+    async def next_due(self) -> datetime | None:
+        return await self._database.read(partial(store.next_due, provider=self._provider))
+
+    async def claim(self, now: datetime, until: datetime, limit: int) -> tuple[Sequence[Push], int]:
+        claim = await self._database.transact(
+            lambda connection: store.claim(connection, self._provider, self._node_id, now, until=until, limit=limit),
+            isolation="committed",
+        )
+        return claim.pushes, claim.taken
 
     async def record(self, push: Push, verdict: Verdict, sent_at: datetime) -> None:
         """Close the push, or give it back. When that fails the lease runs out and it is sent again: at least once."""
-        now, node_id, detail = self.clock.now(), self.node_id, verdict.detail
+        now, node_id, detail = self._clock.now(), self._node_id, verdict.detail
         again = now + _pause(push.attempts, verdict.after) if isinstance(verdict, Retry) else None
         if again is not None and again >= push.expires_at:
             again = None
@@ -150,90 +177,9 @@ class _Desk:
         )
         self._on_outcome(push, word)
         try:
-            await self.database.transact(work, isolation="committed")
+            await self._database.transact(work, isolation="committed")
         except ServiceError as failure:
             log.warning("push not written down", call=short(push.call_id), device=short(push.device_id), reason=failure.detail)
-
-
-class _Lane:
-    """One provider's pushes, so many at a time."""
-
-    def __init__(self, desk: _Desk, provider: Provider, sender: Sender, *, lease: timedelta, send_seconds: float) -> None:
-        self._desk = desk
-        self._provider = provider
-        self._sender = sender
-        self._lease = lease
-        self._send_seconds = send_seconds
-        self._bell = asyncio.Event()
-        self._sending: set[asyncio.Task[None]] = set()
-        self._hungry = False
-
-    def wake(self) -> None:
-        self._bell.set()
-
-    async def run(self) -> None:
-        try:
-            while True:
-                self._bell.clear()
-                try:
-                    pause = await self._start_due()
-                except ServiceError as failure:
-                    log.warning("pushes wait", provider=str(self._provider), reason=failure.detail)
-                    pause = POLL_SECONDS
-                await self._wait(pause)
-        finally:
-            for task in self._sending:
-                task.cancel()
-            await asyncio.gather(*self._sending, return_exceptions=True)
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._bell.wait()
-        except TimeoutError:
-            return
-
-    async def _start_due(self) -> float:
-        """Begin to send what is due and has room; the seconds after which to look again."""
-        room = CONCURRENCY - len(self._sending)
-        self._hungry = room == 0  # the next that is done rings the bell
-        if room == 0:
-            return POLL_SECONDS
-        database, now = self._desk.database, self._desk.clock.now()
-        due = await database.read(lambda connection: store.next_due(connection, self._provider))
-        if due is None or due > now:
-            return POLL_SECONDS if due is None else min(POLL_SECONDS, (due - now).total_seconds())
-        claim = await database.transact(
-            lambda connection: store.claim(
-                connection, self._provider, self._desk.node_id, now, until=now + self._lease, limit=room
-            ),
-            isolation="committed",
-        )
-        for push in claim.pushes:
-            task = asyncio.ensure_future(self._send(push))
-            self._sending.add(task)
-            task.add_done_callback(self._done)
-        # Due and not to be had: it waits for another push to the same device, which may be one of ours.
-        self._hungry = claim.taken == 0
-        return POLL_SECONDS if claim.taken == 0 else 0.0
-
-    def _done(self, task: "asyncio.Task[None]") -> None:
-        self._sending.discard(task)
-        if self._hungry:
-            self.wake()
-
-    async def _send(self, push: Push) -> None:
-        verdict: Verdict
-        sent_at = self._desk.clock.now()
-        try:
-            async with asyncio.timeout(self._send_seconds):
-                verdict = await self._sender.send(push)
-        except TimeoutError:
-            verdict = Retry(f"no answer within {self._send_seconds:g} s")
-        except Exception:  # one push that cannot be made must not end the lane
-            log.exception("push failed", provider=str(self._provider), call=short(push.call_id))
-            verdict = Retry("a fault of ours, see the log")
-        await self._desk.record(push, verdict, sent_at)
 
 
 def _pause(attempts: int, after: float | None) -> timedelta:

@@ -7,6 +7,7 @@ Keys are UUIDs of version 7 made by us (no sequences), times are UTC, no trigger
 from datetime import UTC, datetime
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -265,4 +266,26 @@ ring_receipts = Table(
     Column("kind", String(16), primary_key=True),
     Column("reason", String(32), nullable=False),
     Column("at", UtcDateTime, nullable=False, index=True),
+)
+
+# What an outside application is told of calls, written with the change that it tells of: outbox and memory in one.
+webhook_events = Table(
+    "webhook_events",
+    metadata,
+    Column("event_id", Uuid, primary_key=True),
+    Column("call_id", Uuid, ForeignKey("calls.call_id"), nullable=False),
+    # Grows with each event of a call; those of one call go out in this order.
+    Column("sequence", BigInteger, nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    # As of pushes.
+    Column("due_at", UtcDateTime, index=True),
+    Column("lease_owner", Uuid),
+    Column("attempts", Integer, nullable=False),
+    Column("done_at", UtcDateTime, index=True),
+    Column("outcome", String(16)),
+    Column("detail", String(200)),
+    UniqueConstraint("call_id", "sequence"),
 )

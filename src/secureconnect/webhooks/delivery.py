@@ -1,0 +1,180 @@
+"""Events for an outside application: written with the change of the call, sent in order per call and at least once, then kept.
+
+One lane, started by app; any node sends any event.
+
+`enqueue` is called by calls.service in its transaction. What an event is made of is in `webhooks.events`.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from secureconnect.calls.call import Call
+from secureconnect.calls.commands import Event as Happening
+from secureconnect.clock import Clock
+from secureconnect.errors import ServiceError
+from secureconnect.ids import IdFactory, NodeId, short
+from secureconnect.push import Delivered, Gone, Refused, Retry, Verdict
+from secureconnect.push.lane import Lane
+from secureconnect.store import Database
+from secureconnect.store import webhooks as store
+from secureconnect.webhooks import Kept, Webhook
+from secureconnect.webhooks.events import events_of
+
+log = structlog.get_logger(__name__)
+
+CONCURRENCY = 32
+SEND_SECONDS = 15.0
+"""How long the application may take to answer."""
+LEASE = timedelta(seconds=20)
+FIRST_BACKOFF, LAST_BACKOFF = 1.0, 3600.0
+"""Seconds until the second attempt, doubled each time and spread by a quarter, up to an hour."""
+SETTLED = timedelta(seconds=10)
+"""A cursor stays so far behind: an event written down late, under an id of a moment ago, is given twice rather than never."""
+TIDYING_SECONDS = 3600.0
+
+OnOutcome = Callable[[str], None]
+
+
+class Sender(Protocol):
+    """Who carries an event to the application."""
+
+    async def send(self, webhook: Webhook) -> Verdict:
+        """Hand it over. May be cancelled when it takes too long; what it raises counts as Retry."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Webhooks:
+    """The events of one deployment. `on_outcome` hears of each attempt: an outcome, or `retried`."""
+
+    name = "webhook"
+
+    def __init__(
+        self, *, database: Database, ids: IdFactory, clock: Clock, node_id: NodeId, sender: Sender, on_outcome: OnOutcome
+    ) -> None:
+        self.send = sender.send
+        self._database = database
+        self._ids = ids
+        self._clock = clock
+        self._node_id = node_id
+        self._sender = sender
+        self._on_outcome = on_outcome
+        self._lane = Lane(self, clock, lease=LEASE, send_seconds=SEND_SECONDS, concurrency=CONCURRENCY)
+
+    async def enqueue(
+        self, connection: AsyncConnection, before: Call | None, after: Call, happened: Sequence[Happening], now: datetime
+    ) -> None:
+        """Write down what the saved change is told as. May run twice, like the transaction it is in. After the commit, `wake`."""
+        events = events_of(before, after, happened, now)
+        if events:
+            ids = sorted(self._ids.new() for _ in events)  # those of one moment in the order of the events, too
+            await store.insert_events(connection, list(zip(ids, events, strict=True)), now)
+
+    def wake(self) -> None:
+        """There may be something to send: look now."""
+        self._lane.wake()
+
+    async def after(self, event_id: UUID | None, limit: int) -> tuple[list[Kept], UUID | None]:
+        """Up to `limit` events after that one, and the id to ask with next: the same one while nothing newer has settled."""
+        found = await self._database.read(lambda connection: store.events_after(connection, event_id, limit))
+        settled = [event.event_id for event in found if event.created_at <= self._clock.now() - SETTLED]
+        return found, settled[-1] if settled else event_id
+
+    # The loop
+
+    async def start(self) -> None:
+        """Nobody shares an SQLite file: what an earlier run was sending there is due at once."""
+        if not self._database.is_shared:
+            await self._database.transact(partial(store.release, now=self._clock.now()), isolation="committed")
+
+    async def run(self) -> None:
+        """Until cancelled: send, and forget what is old."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._lane.run())
+            group.create_task(self._tidy())
+
+    async def stop(self) -> None:
+        """Once nothing runs any more, give back what was under way."""
+        give_back = partial(store.release, now=self._clock.now(), owner=self._node_id)
+        await self._database.transact(give_back, isolation="committed")
+
+    async def close(self) -> None:
+        """Let go of the connection to the application."""
+        await self._sender.close()
+
+    async def _tidy(self) -> None:
+        while True:
+            await self._clock.sleep(TIDYING_SECONDS)
+            try:
+                await self._database.transact(partial(store.forget_old_events, now=self._clock.now()), isolation="committed")
+            except ServiceError as failure:
+                log.warning("webhooks wait", reason=failure.detail)
+
+    # The desk of the lane
+
+    async def next_due(self) -> datetime | None:
+        return await self._database.read(store.next_due)
+
+    async def claim(self, now: datetime, until: datetime, limit: int) -> tuple[Sequence[Webhook], int]:
+        return await self._database.transact(
+            lambda connection: store.claim(connection, self._node_id, now, until=until, limit=limit), isolation="committed"
+        )
+
+    async def record(self, webhook: Webhook, verdict: Verdict, sent_at: datetime) -> None:
+        """Close the event, or give it back: those behind it in its call wait with it."""
+        now = self._clock.now()
+        again = now + _pause(webhook.attempts, verdict.after) if isinstance(verdict, Retry) else None
+        if again is not None and again >= webhook.expires_at:
+            again = None
+        outcome = _outcome_of(verdict)
+        word = "retried" if again is not None else outcome
+
+        async def work(connection: AsyncConnection) -> None:
+            if again is not None:
+                await store.postpone(connection, webhook.event_id, self._node_id, again, verdict.detail)
+            else:
+                await store.finish(connection, webhook.event_id, self._node_id, now, outcome=outcome, detail=verdict.detail)
+
+        log.info(
+            "webhook",
+            call=short(webhook.call_id),
+            event_id=str(webhook.event_id),
+            type=str(webhook.type),
+            outcome=word,
+            detail=verdict.detail,
+            attempt=webhook.attempts,
+            ms=round((now - sent_at).total_seconds() * 1000),
+        )
+        self._on_outcome(word)
+        try:
+            await self._database.transact(work, isolation="committed")
+        except ServiceError as failure:
+            log.warning("webhook not written down", event_id=str(webhook.event_id), reason=failure.detail)
+
+
+def _pause(attempts: int, after: float | None) -> timedelta:
+    """How long to wait before the next attempt: what the application asked for, or a growing while."""
+    backoff = min(LAST_BACKOFF, FIRST_BACKOFF * 2 ** min(attempts - 1, 20))
+    return timedelta(seconds=max(after or 0.0, backoff * random.uniform(0.75, 1.25)))  # noqa: S311  (jitter, not a secret)
+
+
+def _outcome_of(verdict: Verdict) -> str:
+    """The end that a verdict means; of a Retry, when there is no time left."""
+    match verdict:
+        case Delivered():
+            return "delivered"
+        case Gone() | Refused():
+            return "refused"
+        case Retry():
+            return store.EXPIRED
