@@ -46,6 +46,7 @@ FLOORS: dict[str, int] = {
     "webhooks.delivery": 3,
     "media": 2,
     "ops.ratelimit": 2,
+    "ops.timekeeping": 2,
     "ops.health": 2,
     "accounts": 3,
     "chat": 3,

@@ -5,7 +5,6 @@ Nothing here decides anything about calls, people or sockets; it hands each part
 
 import asyncio
 import os
-import time
 from collections.abc import Awaitable
 from datetime import timedelta
 from functools import partial
@@ -34,7 +33,7 @@ from secureconnect.calls.service import CallService
 from secureconnect.calls.timers import Timers
 from secureconnect.calls.traces import CallTraces
 from secureconnect.chat.service import ChatService
-from secureconnect.clock import SystemClock, unix_microseconds
+from secureconnect.clock import CorrectedClock, SystemClock, unix_microseconds
 from secureconnect.config import ConfigurationError, Settings
 from secureconnect.data_dir import claim, shared_secret, vapid_key
 from secureconnect.errors import ServiceError
@@ -56,6 +55,7 @@ from secureconnect.ops.health import Health
 from secureconnect.ops.logging import request_id
 from secureconnect.ops.metrics import Metrics
 from secureconnect.ops.ratelimit import LIMITS, Limit, RateLimiter
+from secureconnect.ops.timekeeping import Timekeeper
 from secureconnect.push.outbox import Outbox
 from secureconnect.push.queue import PushQueue
 from secureconnect.senders import make_senders, make_webhook_sender
@@ -66,7 +66,7 @@ from secureconnect.signaling.relay_timer import RelayTimer
 from secureconnect.signaling.session import ResumeTokens
 from secureconnect.signaling.socket import Sockets
 from secureconnect.signaling.upgrade import Gate
-from secureconnect.store import Database, open_database
+from secureconnect.store import Database, open_database, probes
 from secureconnect.store.schema import current_revision, migrate, wanted_revision
 from secureconnect.webhooks.delivery import Webhooks
 
@@ -80,7 +80,7 @@ class Application:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.clock = SystemClock()
+        self.clock = CorrectedClock(SystemClock())
         self.node_id = NodeId(uuid4())
         self.ids = IdFactory(lambda: unix_microseconds(self.clock.now()) // 1000, os.urandom)
         self.metrics = Metrics()
@@ -88,6 +88,7 @@ class Application:
         # What lasts, and what connects nodes
         secret = shared_secret(settings)
         self.database = open_database(settings.database)
+        self.timekeeper = Timekeeper(self.clock, lambda: self.database.read(probes.clock))
         self.bus = open_bus(settings.bus_url, self.clock, str(self.node_id))
         self.http = httpx2.AsyncClient(timeout=5.0)
 
@@ -222,7 +223,7 @@ class Application:
             calls=self.calls,
             bus=self.bus,
             clock=self.clock,
-            unix_time=time.time,
+            unix_time=self.clock.unix_time,
             tokens=tokens,
             timer=RelayTimer(self.clock.monotonic, self.metrics.relay_seconds.observe),
             ice_servers=self.ice.servers_for,
@@ -324,9 +325,13 @@ class Application:
         if not self.database.is_shared:
             self._lock = claim(self.settings.data_dir)
         await prepare_schema(self.database)
+        if self.database.is_shared:
+            await self.timekeeper.measure()
         await self.timers.start()
         await self.outbox.start()
         own_servers = [self.turn.run] if self.turn is not None else []
+        if self.database.is_shared:
+            own_servers.append(self.timekeeper.run)
         if self.webhooks is not None:
             await self.webhooks.start()
             own_servers.append(self.webhooks.run)

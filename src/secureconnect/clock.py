@@ -38,6 +38,31 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+class CorrectedClock:
+    """A clock with `correction` added to its time of day, so that nodes agree on it; see ops.timekeeping."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.correction = timedelta(0)
+        self._clock = clock
+
+    def now(self) -> datetime:
+        return self._clock.now() + self.correction
+
+    def uncorrected(self) -> datetime:
+        """What the machine itself thinks."""
+        return self._clock.now()
+
+    def unix_time(self) -> float:
+        """The same as `now`, in seconds since 1970."""
+        return self.now().timestamp()
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 

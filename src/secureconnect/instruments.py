@@ -11,7 +11,7 @@ from operator import attrgetter
 from secureconnect.bus import Bus, BusFigures
 from secureconnect.calls.call import Call, CallType, State
 from secureconnect.calls.timers import Timers
-from secureconnect.clock import Clock
+from secureconnect.clock import Clock, CorrectedClock
 from secureconnect.errors import ServiceError
 from secureconnect.ops.health import PROBE_SECONDS, Health, HealthReport
 from secureconnect.ops.metrics import Metrics, Values
@@ -186,9 +186,18 @@ def show_database(metrics: Metrics, database: Database) -> None:
     read("secureconnect_database_connections_max", "Connections there may be.", lambda: database.connections[1])
 
 
-def show_timers(metrics: Metrics, timers: Timers, clock: Clock) -> None:
-    """The lease of this node, and what it took over from others."""
+def show_timers(metrics: Metrics, timers: Timers, clock: CorrectedClock) -> None:
+    """The lease of this node, what it took over from others, and how far its clock is off."""
     read = metrics.read_when_asked
+
+    def correction() -> float:
+        return clock.correction.total_seconds()
+
+    read(
+        "secureconnect_clock_correction_seconds",
+        "What is added to this machine's clock to have the database's time, seconds.",
+        correction,
+    )
 
     def until_lease_ends() -> float:
         return (timers.lease_until - clock.now()).total_seconds()

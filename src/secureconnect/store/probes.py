@@ -1,4 +1,4 @@
-"""Questions that only the doctor asks a database: its file, how strictly it isolates, what time it has, does it take a write."""
+"""Questions to a database about itself: its file, how strictly it isolates, what time it has, does it take a write."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -21,7 +21,7 @@ from secureconnect.calls.receipt_book import ReceiptBook
 from secureconnect.calls.service import CallService, InitiateRequest
 from secureconnect.calls.traces import CallTraces
 from secureconnect.chat.service import ChatService
-from secureconnect.clock import SystemClock, unix_microseconds
+from secureconnect.clock import Clock, SystemClock, unix_microseconds
 from secureconnect.ids import ConversationId, DeviceId, IdFactory, NodeId, UserId
 from secureconnect.push import Delivered, Provider, Push, Sender, Verdict
 from secureconnect.push.outbox import Outbox
@@ -30,7 +30,6 @@ from secureconnect.store import Database, open_database
 from secureconnect.store.accounts import User, insert_user
 from secureconnect.store.schema import migrate
 from secureconnect.store.tables import pushes
-from tests.fakes.clock import ManualClock
 
 PATIENCE = 10.0
 PROVIDERS = (Provider.LOG, Provider.FCM, Provider.APNS, Provider.APNS_VOIP)
@@ -71,7 +70,7 @@ class Phone:
 class Switchboard:
     """The services of one node."""
 
-    def __init__(self, database: Database, clock: ManualClock | SystemClock) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self.database = database
         self.clock = clock
         self.ids = IdFactory(lambda: unix_microseconds(clock.now()) // 1000, os.urandom)
