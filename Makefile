@@ -11,7 +11,7 @@ run: setup
 test: setup engines
 	tests/namespace $(BIN)/python -m pytest
 
-# Three nodes, PostgreSQL, Redis and HAProxy, from Debian's packages; prints where they are, ends with Ctrl-C.
+# Three nodes, PostgreSQL, Redis, HAProxy and Prometheus, from Debian's packages; prints where they are, ends with Ctrl-C.
 cluster: setup engines
 	$(BIN)/python -m tests.cluster
 

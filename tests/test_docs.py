@@ -205,6 +205,35 @@ def test_every_metric_is_in_the_operation_page(application: Application) -> None
     assert first_cells(section(page("operate.md"), "Metrics")) == exposed
 
 
+NOT_THE_SERVER = ("robot", "load", "doctor")
+
+
+def logged_events() -> Iterator[str]:
+    """A pattern for each event that the server logs: its text as it is, with anything for what is filled in."""
+    source = ROOT / "src/secureconnect"
+    for path in source.rglob("*.py"):
+        if path.relative_to(source).parts[0] in NOT_THE_SERVER:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "log"):
+                continue
+            match node.args:
+                case [ast.Constant(value), *_]:
+                    yield re.escape(str(value))
+                case [ast.JoinedStr(parts), *_]:
+                    yield "".join(re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".+" for part in parts)
+
+
+def test_every_event_of_the_log_is_in_the_operation_page() -> None:
+    written = {word for row in rows(section(page("operate.md"), "Logs")) for word in words(row[0])}
+    patterns = set(logged_events())
+    missing = [pattern for pattern in patterns if not any(re.fullmatch(pattern, one) for one in written)]
+    assert not missing
+    source = "".join(path.read_text() for path in (ROOT / "src/secureconnect").rglob("*.py"))
+    gone = [one for one in written if f'"{one}"' not in source and not any(re.fullmatch(pattern, one) for pattern in patterns)]
+    assert not gone
+
+
 def command_names(app: Any = cli.app, prefix: str = "secureconnect") -> set[str]:
     """Every command as it is typed; a group of commands is its members."""
     found = set()

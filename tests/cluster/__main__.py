@@ -10,9 +10,11 @@ from rich.console import Console
 
 from tests.cluster import Cluster, running_cluster
 from tests.fakes.haproxy import free_port
+from tests.fakes.prometheus import Prometheus
 from tests.fakes.server import SECRET
 
 GATEWAY_PORT = 8443
+PROMETHEUS_PORT = 9095
 console = Console()
 
 
@@ -23,16 +25,17 @@ async def main() -> int:
         asyncio.get_running_loop().add_signal_handler(one, stop.set)
     with tempfile.TemporaryDirectory(prefix="secureconnect-cluster-") as folder:
         limits = {"connections_per_address": 50_000, "requests_per_address": 1_000_000, "requests_per_subject": 100_000}
-        async with running_cluster(
-            Path(folder), gateway_port=free_port(GATEWAY_PORT), gateway_limits=limits, TURN="auto"
-        ) as cluster:
-            _say(cluster)
+        async with (
+            running_cluster(Path(folder), gateway_port=free_port(GATEWAY_PORT), gateway_limits=limits, TURN="auto") as cluster,
+            Prometheus([one.port for one in cluster.nodes], port=free_port(PROMETHEUS_PORT)) as prometheus,
+        ):
+            _say(cluster, prometheus)
             await stop.wait()
             console.print("ending …")
     return 0
 
 
-def _say(cluster: Cluster) -> None:
+def _say(cluster: Cluster, prometheus: Prometheus) -> None:
     nodes = " ".join(one.url for one in cluster.nodes)
     console.print(
         f"""[bold]SecureConnect, {len(cluster.nodes)} nodes behind HAProxy[/]
@@ -40,6 +43,7 @@ def _say(cluster: Cluster) -> None:
   nodes       {nodes}
   PostgreSQL  {cluster.database_url}
   Redis       {cluster.redis.url}
+  Prometheus  {prometheus.url}   (/alerts has the rules, /targets the nodes)
   admin       {cluster.gateway.admin}   (show stat · set server video/video1 state drain · … ready)
 
 Ask it:

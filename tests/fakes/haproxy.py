@@ -48,6 +48,11 @@ class Gateway:
         self._process: asyncio.subprocess.Process | None = None
 
     @property
+    def said(self) -> str:
+        """Everything it wrote: a line a request, in the format of the file that we ship."""
+        return (self._folder / "words").read_text()
+
+    @property
     def url(self) -> str:
         return f"https://127.0.0.1:{self.port}"
 

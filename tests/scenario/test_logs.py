@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.cluster import Cluster, running_cluster
 from tests.fakes.people import Json, Refused, World
 from tests.fakes.server import ServerProcess
 from tests.scenario.conftest import serving
@@ -88,19 +89,58 @@ async def test_a_refused_socket_is_found_by_the_name_its_gateway_gave_it(world: 
     assert (line["event"], line["code"]) == ("socket refused", "unauthenticated")
 
 
-async def test_nothing_secret_is_logged_even_when_everything_is(tmp_path: Path) -> None:
-    async with serving(tmp_path, LOG_LEVEL="debug", TURN_SERVERS=TURN, TURN_SECRET=TURN_SECRET) as server:
-        world = World(server.url)
-        try:
-            secrets = await whole_call(world)
-        finally:
-            await world.close()
-    said = "".join(server.said)
+async def test_a_request_and_a_call_are_followed_from_the_gateway_over_the_nodes(cluster: Cluster) -> None:
+    world = World(cluster.url, cluster.gateway.certificate)
+    call, (ada, _), (at_ada, at_ben) = await world.call_of("Ada", "Ben")
+    request = f"followed-{uuid4()}"
+    await ada.ask("GET", f"/v1/calls/{call['call_id']}", None, **{"x-request-id": request})
+    async with asyncio.timeout(10):
+        while True:
+            lines = [line for node in cluster.nodes for line in node.lines]
+            if request in cluster.gateway.said and any(line.get("request") == request for line in lines):
+                break
+            await asyncio.sleep(0.01)  # both logs come by way of a file or a pipe
+    assert re.search(rf"200 GET /v1/calls/{call['call_id']} \d+ ms video/video\d -- \S+ {request}\n", cluster.gateway.said)
+    about_the_call = [line for line in lines if line.get("call") == call["call_id"][-8:]]
+    assert {line["event"] for line in about_the_call} >= {"call changed", "socket opened", "request"}
+    sessions = {socket.welcome["session_id"][-8:] for socket in (at_ada, at_ben)}
+    assert {line["session"] for line in about_the_call if line["event"] == "socket opened"} == sessions
+    await world.close()
+
+
+@pytest.mark.parametrize("place", ["one node", "two nodes behind the gateway"])
+async def test_nothing_secret_is_logged_even_when_everything_is(place: str, tmp_path: Path) -> None:
+    if place == "one node":
+        async with serving(tmp_path, LOG_LEVEL="debug", TURN_SERVERS=TURN, TURN_SECRET=TURN_SECRET) as server:
+            secrets = await everything_said(World(server.url))
+        said = "".join(server.said)
+    else:
+        vapid = urlsafe_b64encode(bytes(range(32))).rstrip(b"=").decode()
+        async with running_cluster(
+            tmp_path,
+            nodes=2,
+            RATE_LIMITS="off",
+            VAPID_PRIVATE_KEY=vapid,
+            LOG_LEVEL="debug",
+            TURN_SERVERS=TURN,
+            TURN_SECRET=TURN_SECRET,
+        ) as cluster:
+            secrets = await everything_said(World(cluster.url, cluster.gateway.certificate))
+            said = cluster.gateway.said
+            assert " /v1/calls/ws/signaling " in said, "paths, and no more of an address"
+        said += "".join(word for node in cluster.nodes for word in node.said)
     assert '"call changed"' in said
     assert '"push"' in said, "somebody was pushed to, or there was no address to keep"
     assert len(secrets) > 15
     assert [name for name, secret in secrets.items() if secret in said] == []
     assert JWT.search(said) is None
+
+
+async def everything_said(world: World) -> dict[str, str]:
+    try:
+        return await whole_call(world)
+    finally:
+        await world.close()
 
 
 async def whole_call(world: World) -> dict[str, str]:

@@ -3,6 +3,7 @@
 Rules and expressions are tried by the real promtool; that each alert fires when it should is in deploy/prometheus/alerts_test.yml.
 """
 
+import asyncio
 import json
 import re
 import shutil
@@ -18,6 +19,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes.people import Refused, World
+from tests.fakes.prometheus import Prometheus
 from tests.fakes.server import ServerProcess
 from tests.scenario.test_logs import logged
 from tests.test_docs import anchors, headings, page, section
@@ -128,6 +130,20 @@ async def test_every_figure_that_is_used_is_shown_by_a_server_with_these_labels(
             assert wanted <= {label for label, _ in known[grouped[1]]}, expression
     used = {name for expression in expressions for name in re.findall(r"\b(?:up|ALERTS)\b", expression)}
     assert used <= OF_PROMETHEUS
+
+
+async def test_prometheus_asks_a_node_and_watches_it_by_our_rules(server: ServerProcess) -> None:
+    async with Prometheus([server.port], interval="1s") as prometheus, asyncio.timeout(30):
+        while True:
+            rules = [rule for group in (await prometheus.ask("rules"))["groups"] for rule in group["rules"]]
+            answered = await prometheus.ask("query", query='up{job="secureconnect"}')
+            if answered["result"] and all(rule["health"] == "ok" for rule in rules):
+                break
+            await asyncio.sleep(0.1)  # it can only be asked
+        assert [one["value"][1] for one in answered["result"]] == ["1"]
+        assert {rule["name"] for rule in rules} == {alert["alert"] for alert in alerts()}
+        lease = await prometheus.ask("query", query="secureconnect_lease_seconds")
+        assert 0 < float(lease["result"][0]["value"][1]) <= 15
 
 
 async def play(world: World, server: ServerProcess) -> None:

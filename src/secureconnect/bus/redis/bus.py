@@ -234,7 +234,8 @@ class RedisBus:
                 await self._clock.sleep(FIRST_PAUSE)
                 continue
             if stored.oldest > subscription.last > 0:
-                log.warning("the log does not reach back", topic=topic, after=subscription.last, oldest=stored.oldest)
+                kind, _, name = topic.partition(":")
+                log.warning("the log does not reach back", after=subscription.last, oldest=stored.oldest, **{kind: name[-8:]})
             if subscription.catch_up(stored.entries):
                 return
 
