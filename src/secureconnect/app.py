@@ -106,7 +106,7 @@ class Application:
         self.chat = ChatService(
             database=self.database, bus=self.bus, ids=self.ids, clock=self.clock, on_member_removed=self._on_member_removed
         )
-        self.receipts = ReceiptBook(database=self.database, clock=self.clock)
+        self.receipts = ReceiptBook(database=self.database, bus=self.bus, clock=self.clock)
         self.traces = CallTraces(self.database)
         self.webhooks = self._make_webhooks()
         self.calls = self._make_calls()

@@ -44,6 +44,7 @@ async def two_in_a_call(server: ServerProcess, browser: Browser, names: tuple[st
     await first.press("join-now")
     await second.see("incoming")
     await first.see("stage")
+    await first.page.get_by_test_id("state-text").filter(has_text="Ringing…").wait_for()
     await first.picture("3-ringing")
     await second.picture("3-incoming")
     await second.press("accept")

@@ -48,7 +48,7 @@ class ClosedTab:
         self.context = context
         self.worker = worker
         self._tools = tools
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._service = service
 
     async def deliver(self, kind: str, call: Json) -> Json:
@@ -57,7 +57,7 @@ class ClosedTab:
         while True:
             count += 1
             request = (await self._service.heard(count))[count - 1]
-            plain = self._endpoint.open(request.body)
+            plain = self.endpoint.open(request.body)
             push: Json = json.loads(plain)
             if (push["type"], push["call_id"]) == (kind, call["call_id"]):
                 break
@@ -281,6 +281,18 @@ async def test_before_the_persons_eyes_the_page_rings(scene: Scene) -> None:
     assert await scene.tab.notices() == []
     assert scene.screen.standing == {}
     await page.close()
+
+
+async def test_a_subscription_that_the_browser_changed_is_told_without_a_page(scene: Scene) -> None:
+    """The worker signs in by itself for that: with the cookie, under the lock that it shares with pages."""
+    (device,) = await scene.linus.all("/v1/devices?limit=20")
+    await scene.linus.ask("DELETE", f"/v1/devices/{device['device_id']}")
+    await scene.tab.worker.evaluate(SUBSCRIBE % json.dumps(scene.tab.endpoint.subscription()))
+    await scene.tab.worker.evaluate("{ dispatchEvent(new ExtendableEvent('pushsubscriptionchange')); }")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await scene.linus.all("/v1/devices?limit=20"):  # noqa: ASYNC110  (what changes is in another process)
+            await asyncio.sleep(0.05)
+    assert [one["device_id"] for one in await scene.linus.all("/v1/devices?limit=20")] == [device["device_id"]]
 
 
 async def test_a_device_that_is_removed_rings_no_more(scene: Scene) -> None:

@@ -53,6 +53,7 @@ async def play(world: World) -> tuple[list[Socket], list[Socket]]:
 
     call = await ada.initiate(conversation_id, phone)
     await inboxes[1].say("shown", call_id=call["call_id"])
+    await inboxes[0].expect("call.ringing", call_id=call["call_id"])
     await inboxes[1].say("dance")
     await inboxes[1].expect("error")
     await phone.join(call)

@@ -35,14 +35,19 @@ async def test_a_ring_by_socket_and_by_push_and_what_became_of_it(world: World) 
     ada, phone = await world.people("Ada", "Ben")
     laptop = phone.on(str(uuid4()))
     await phone.ask("PUT", f"/v1/devices/{phone.device_id}", {"platform": "android", "provider": "log", "token": uuid4().hex})
-    at_laptop = await laptop.events()
+    at_laptop, at_ada = await laptop.events(), await ada.events()
     call = await ada.initiate(await ada.converse(phone), phone)
     await at_laptop.expect("call.incoming", call_id=call["call_id"])
+    await at_laptop.say("shown", call_id=call["call_id"])
+    await at_ada.expect("call.ringing", call_id=call["call_id"], user_id=phone.user_id)
     await at_laptop.say("shown", call_id=call["call_id"])
     assert await phone.ask("POST", f"/v1/calls/{call['call_id']}/shown", {"device_id": phone.device_id}) is None
     await traced(ada, call, phone, "queued", "sent", "accepted", "shown")
     await traced(ada, call, laptop, "delivered", "shown")
+    await at_ada.expect("call.ringing", call_id=call["call_id"], user_id=phone.user_id)
     await laptop.join(call)
+    await at_ada.expect("call.updated")
+    assert len(at_ada.heard("call.ringing")) == 2, "once for each device, however often it says so"
     callee = await traced(ada, call, laptop, "answered")
     assert callee["outcome"] == "answered"
     outcomes = {one["device"]: (one["platform"], one["outcome"], one["device_id"]) for one in callee["devices"]}

@@ -45,7 +45,7 @@ def client_messages() -> list[type[ClientMessage]]:
 
 def event_frames() -> list[type[Struct]]:
     """Every frame of the events socket."""
-    return [*EVENT_FRAMES, MessageCreated, ConversationUpdated, ErrorFrame]
+    return [*EVENT_FRAMES, reports.CallRinging, MessageCreated, ConversationUpdated, ErrorFrame]
 
 
 def device_reports() -> list[type[Struct]]:

@@ -18,7 +18,7 @@ from secureconnect.calls.commands import (
     SessionJoined,
     SessionLeft,
 )
-from secureconnect.ids import UserId
+from secureconnect.ids import CallId, UserId
 from secureconnect.signaling.protocol import (
     CallAnsweredElsewhere,
     CallCancelled,
@@ -35,6 +35,7 @@ from secureconnect.signaling.protocol import (
     encode,
     view_of,
 )
+from secureconnect.signaling.reports import CallRinging
 
 
 class Announcer:
@@ -58,6 +59,10 @@ class Announcer:
         body = encode(kind(after.call_id, now, view))
         for user_id in members:
             self._bus.publish(user_topic(user_id), body)
+
+    def ringing(self, call_id: CallId, caller_id: UserId, user_id: UserId, now: datetime) -> None:
+        """Tell the caller that a device of this person shows the ring: until then a call is only on its way."""
+        self._send(caller_id, encode(CallRinging(call_id, now, user_id)))
 
     def _tell_sessions(self, event: Event, call: Call, now: datetime) -> None:
         topic = call_topic(call.call_id)

@@ -9,6 +9,8 @@ from functools import partial
 
 import structlog
 
+from secureconnect.bus import Bus
+from secureconnect.calls.announce import Announcer
 from secureconnect.calls.receipts import UNNAMED, Receipt, ReceiptKey, ReceiptKind
 from secureconnect.clock import Clock
 from secureconnect.errors import NotFound, ServiceError, Unavailable
@@ -29,10 +31,11 @@ _Waiter = asyncio.Future[bool]
 
 
 class ReceiptBook:
-    """Takes receipts down. `run` writes them."""
+    """Takes receipts down. `run` writes them, and tells the caller of each device that shows the ring."""
 
-    def __init__(self, *, database: Database, clock: Clock) -> None:
+    def __init__(self, *, database: Database, bus: Bus, clock: Clock) -> None:
         self._database = database
+        self._announcer = Announcer(bus)
         self._clock = clock
         self._waiting: dict[ReceiptKey, tuple[Receipt, list[_Waiter]]] = {}
         self._bell = asyncio.Event()
@@ -81,6 +84,9 @@ class ReceiptBook:
                 for waiter in self._waiting.pop(receipt.key)[1]:
                     if not waiter.done():
                         waiter.set_result(receipt.key in kept)
+                caller_id = kept.get(receipt.key)
+                if receipt.key.kind is ReceiptKind.SHOWN and caller_id is not None:
+                    self._announcer.ringing(receipt.key.call_id, caller_id, receipt.key.user_id, self._clock.now())
 
     def _note(
         self,

@@ -1,19 +1,28 @@
-"""What a device may say on the events socket: that a ring is shown. Pure; `signaling.inbox` decodes with it.
+"""What a device may say on the events socket, that a ring is shown, and what the caller hears of it. Pure.
 
-Apart from the messages of a call in `signaling.protocol`, since these go to nobody else.
+`signaling.inbox` decodes with it, `calls.announce` tells the caller. Apart from the messages of a call in
+`signaling.protocol`, since these go to nobody else.
 """
 
 from datetime import datetime
 
 import msgspec
 
-from secureconnect.ids import CallId
+from secureconnect.ids import CallId, UserId
 
 
 class Shown(msgspec.Struct, frozen=True, tag="shown"):
     """This device shows or sounds the ring of this call to its person. Say it once; again changes nothing."""
 
     call_id: CallId
+
+
+class CallRinging(msgspec.Struct, frozen=True, tag="call.ringing"):
+    """A device of somebody whom you ring says that it shows the ring."""
+
+    call_id: CallId
+    timestamp: datetime
+    user_id: UserId
 
 
 decode = msgspec.json.Decoder(Shown).decode

@@ -8,26 +8,33 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.calls.receipts import Receipt, ReceiptKey, ReceiptKind
 from secureconnect.ids import CallId, DeviceId, UserId
-from secureconnect.store.tables import call_participants, ring_receipts
+from secureconnect.store.tables import call_participants, calls, ring_receipts
 
 REMEMBERED = timedelta(days=30)
 """As long as pushes are."""
 
 
-async def insert_receipts(connection: AsyncConnection, receipts: Collection[Receipt]) -> set[ReceiptKey]:
-    """Keep those that are the first of their key; the keys of all that concern somebody who was rung in that call."""
-    calls = {receipt.key.call_id for receipt in receipts}
+async def insert_receipts(connection: AsyncConnection, receipts: Collection[Receipt]) -> dict[ReceiptKey, UserId | None]:
+    """Keep those that are the first of their key.
+
+    Returns the keys of all that concern somebody who was rung in that call; each with the caller when it was the first, else None.
+    """
+    named = {receipt.key.call_id for receipt in receipts}
     people = call_participants.c
-    rung = select(people.call_id, people.user_id).where(people.call_id.in_(calls), people.rang_at.is_not(None))
-    known_people = {(row.call_id, row.user_id) for row in await connection.execute(rung)}
-    meant = {receipt.key: receipt for receipt in receipts if (receipt.key.call_id, receipt.key.user_id) in known_people}
+    rung = (
+        select(people.call_id, people.user_id, calls.c.caller_id)
+        .join(calls, calls.c.call_id == people.call_id)
+        .where(people.call_id.in_(named), people.rang_at.is_not(None))
+    )
+    callers = {(row.call_id, row.user_id): UserId(row.caller_id) for row in await connection.execute(rung)}
+    meant = {receipt.key: receipt for receipt in receipts if (receipt.key.call_id, receipt.key.user_id) in callers}
     if not meant:
-        return set()
+        return {}
     earlier = {receipt.key for receipt in await _find(connection, {key.call_id for key in meant})}
     rows = [_columns(receipt) for key, receipt in meant.items() if key not in earlier]
     if rows:
         await connection.execute(insert(ring_receipts), rows)
-    return set(meant)
+    return {key: None if key in earlier else callers[key.call_id, key.user_id] for key in meant}
 
 
 async def receipts_of(connection: AsyncConnection, call_id: CallId) -> list[Receipt]:
@@ -40,8 +47,8 @@ async def forget_old_receipts(connection: AsyncConnection, now: datetime) -> Non
     await connection.execute(delete(ring_receipts).where(ring_receipts.c.at < now - REMEMBERED))
 
 
-async def _find(connection: AsyncConnection, calls: Collection[CallId]) -> list[Receipt]:
-    rows = await connection.execute(select(ring_receipts).where(ring_receipts.c.call_id.in_(calls)))
+async def _find(connection: AsyncConnection, call_ids: Collection[CallId]) -> list[Receipt]:
+    rows = await connection.execute(select(ring_receipts).where(ring_receipts.c.call_id.in_(call_ids)))
     return [
         Receipt(
             ReceiptKey(CallId(row.call_id), UserId(row.user_id), DeviceId(row.device_id), ReceiptKind(row.kind)), row.at, row.reason

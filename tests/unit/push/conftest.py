@@ -78,7 +78,7 @@ class Switchboard:
         self.outboxes: list[Outbox] = []
         self.chat = ChatService(database=database, bus=bus, ids=self.ids, clock=clock, on_member_removed=self._on_member_removed)
         self.devices = DeviceService(database, clock, PROVIDERS)
-        self.receipts = ReceiptBook(database=database, clock=clock)
+        self.receipts = ReceiptBook(database=database, bus=bus, clock=clock)
         self.traces = CallTraces(database)
         self.calls = CallService(
             database=database,

@@ -28,7 +28,10 @@ const ATTEMPTS = 4;
 
 on('install', () => worker.skipWaiting());
 on('activate', () => worker.clients.claim());
-on('push', (event) => pushed(/** @type {PushEvent} */ (event).data?.json()));
+on('push', async (event) => {
+  const { data } = /** @type {PushEvent} */ (event);
+  if (data) await pushed(data.json());
+});
 on('notificationclick', (event) => pressed(/** @type {PressEvent} */ (event)));
 on('pushsubscriptionchange', () => subscribeAgain());
 

@@ -17,7 +17,7 @@ const SOON_MS = 800;
 /**
  * @typedef {{call: CallRecord, waiting: boolean}} Ringing
  * @typedef {'answered_elsewhere'|'declined_elsewhere'|'cancelled'|'missed'|'ended'} RingEnd
- * @typedef {{call: Call, media: LocalMedia}} Active
+ * @typedef {{call: Call, media: LocalMedia, heardBy: Set<string>}} Active  `heardBy`: users of whom a device shows the ring
  */
 
 /**
@@ -26,6 +26,7 @@ const SOON_MS = 800;
 export class Switchboard extends EventTarget {
   /** @type {Map<string, Ringing>} */ ringing = new Map();
   /** @type {Active|null} */ active = null;
+  /** @type {Map<string, Set<string>>} by call, users of whom a device shows its ring: may be known before the call is begun here */ #heardBy = new Map();
   /** @type {Set<string>} calls that were answered or declined here */ #settled = new Set();
 
   /** @param {Api} api @param {string} deviceId */
@@ -81,6 +82,7 @@ export class Switchboard extends EventTarget {
   /** A frame of the events socket. @param {Frame} frame */
   event(frame) {
     const { call } = frame;
+    if (frame.type === 'call.ringing') this.#heard(frame.call_id, frame.user_id);
     if (frame.type === 'call.incoming') this.#rings(call, frame.waiting);
     if (!call || frame.type === 'call.incoming') return;
     if (call.call_id === this.active?.call.callId) this.active?.call.observe(call);
@@ -118,6 +120,19 @@ export class Switchboard extends EventTarget {
     this.ringing.clear();
   }
 
+  /** @param {string} callId @param {string} userId */
+  #heard(callId, userId) {
+    this.#heardIn(callId).add(userId);
+    if (this.active?.call.callId === callId) this.active.call.dispatchEvent(new CustomEvent('change'));
+  }
+
+  /** @param {string} callId @returns {Set<string>} */
+  #heardIn(callId) {
+    const users = this.#heardBy.get(callId) ?? new Set();
+    this.#heardBy.set(callId, users);
+    return users;
+  }
+
   /** @param {CallRecord} call @param {boolean} waiting */
   #rings(call, waiting) {
     if (call.call_id === this.active?.call.callId || this.ringing.has(call.call_id)) return;
@@ -139,7 +154,7 @@ export class Switchboard extends EventTarget {
 
   /** @param {Call} call @param {LocalMedia} media */
   #run(call, media) {
-    const active = { call, media };
+    const active = { call, media, heardBy: this.#heardIn(call.callId) };
     this.active = active;
     const save = () => {
       const saved = call.saved();

@@ -186,6 +186,8 @@ const WORDS = {
   ring: ['Ring', 'Gọi'],
   is_in_call: ['In the call', 'Trong cuộc gọi'],
   turn_sound_on: ['Turn sound on', 'Bật âm thanh'],
+  state_rung: ['Being called', 'Đang được gọi'],
+  state_calling: ['Calling…', 'Đang gọi…'],
   state_ringing: ['Ringing…', 'Đang đổ chuông…'],
   state_connecting: ['Connecting…', 'Đang kết nối…'],
   state_active: ['Connected', 'Đã kết nối'],

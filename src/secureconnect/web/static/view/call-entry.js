@@ -12,10 +12,11 @@ export function inCall(call) {
   return call.participants.filter((one) => one.state === 'joined' || one.state === 'reconnecting').length;
 }
 
-/** While it rings: also that the one who is rung talks already. @param {CallRecord} call @returns {string} */
-export function ringWords(call) {
-  const [one, ...more] = call.participants.filter((participant) => participant.state === 'ringing');
-  return one?.waiting && !more.length ? t('ringing_busy', { name: one.display_name }) : t('state_ringing');
+/** How far the ring has come: on its way, at a device, or beside another call. @param {CallRecord} call @param {Set<string>} heardBy users @returns {string} */
+export function ringWords(call, heardBy) {
+  const rung = call.participants.filter((one) => one.state === 'ringing');
+  if (!rung.some((one) => heardBy.has(one.user_id))) return t('state_calling');
+  return rung.length === 1 && rung[0].waiting ? t('ringing_busy', { name: rung[0].display_name }) : t('state_ringing');
 }
 
 /** @param {NonNullable<Message['call']>} call @param {string} ownId @returns {string} */

@@ -34,7 +34,8 @@ export class Stage {
   #talkedTicks = 0;
 
   /** @param {Active} active @param {string} title of the conversation @param {User} me @param {StageActions} actions */
-  constructor({ call, media }, title, me, actions) {
+  constructor({ call, media, heardBy }, title, me, actions) {
+    this.heardBy = heardBy;
     this.call = call;
     this.media = media;
     this.state = h('span', { class: 'stage-state ellipsis', test: 'state-text', role: 'status' });
@@ -136,7 +137,7 @@ export class Stage {
     const others = this.call.others();
     if (state === 'reconnecting') return t('state_lost', { n: Math.max(1, Math.round((Date.now() - (this.call.signaling.lostAt ?? Date.now())) / 1000)) });
     if (state === 'connecting') return t('state_connecting');
-    if (state === 'ringing') return ringWords(this.call.record);
+    if (state === 'ringing') return ringWords(this.call.record, this.heardBy);
     if (others.length === 0) return t('state_alone');
     const lost = others.find((other) => other.state === 'reconnecting');
     if (lost) return t('state_other_lost', { name: lost.display_name, n: Math.max(1, Math.round((Date.now() - (lost.lost_at ?? Date.now())) / 1000)) });

@@ -84,7 +84,7 @@ export class Tile {
   /** @param {number} now */
   #stateWords(now) {
     const { state, lost_at: lost, peer, session_id: session } = /** @type {Other} */ (this.other);
-    if (state === 'ringing') return t('state_ringing');
+    if (state === 'ringing') return t('state_rung');
     if (state === 'reconnecting') return t('state_lost', { n: Math.max(1, Math.round((now - (lost ?? now)) / 1000)) });
     if (!session || !peer || !peer.connectedAt) return t('state_connecting');
     return peer.state === 'connected' ? '' : t('state_path_lost');
