@@ -37,6 +37,10 @@ class FakeCall extends EventTarget {
     return this.people.map((one) => ({ ...one }));
   }
 
+  show(tiles) {
+    this.shown = tiles;
+  }
+
   loudness() {
     return this.levels;
   }

@@ -178,6 +178,24 @@ async def test_a_weak_connection_is_said_in_words(server: ServerProcess, browser
     await page.close()
 
 
+async def test_what_is_looked_at_is_told_and_what_is_paused_is_said(server: ServerProcess, browser: Browser) -> None:
+    page, faults = await stage_of(browser, server, 9)
+    told = await page.evaluate("() => s.call.shown")
+    assert len(told) == 9
+    assert {tile["source"] for tile in told} == {"camera"}
+    await page.evaluate("() => s.call.change((people) => { people[1].media.screen_share = true; people[2].paused = 'bandwidth'; })")
+    told = await page.evaluate("() => s.call.shown")
+    assert max(told, key=lambda tile: tile["width"])["source"] == "screen"
+    tile = page.locator("[data-session=session-2]")
+    assert await tile.get_by_test_id("tile-note").inner_text() == "Bandwidth low, video paused"
+    assert not await tile.evaluate("(tile) => tile.classList.contains('has-picture')")
+    await page.keyboard.press("l")
+    await page.keyboard.press("l")
+    assert len(await page.evaluate("() => s.call.shown")) == 1
+    assert faults == []
+    await page.close()
+
+
 async def test_a_tile_never_goes_black_when_its_track_changes(server: ServerProcess, browser: Browser) -> None:
     """Every 10 ms while the track of a tile is another one: the topmost picture has frames."""
     page, faults = await stage_of(browser, server, 3)

@@ -195,6 +195,11 @@ export class Api extends EventTarget {
     return this.request('POST', `/v1/calls/${callId}/invite`, { user_ids: userIds });
   }
 
+  /** Silence somebody in the call, as its host. @param {string} callId @param {string} userId @param {('audio'|'video')[]} kinds */
+  mute(callId, userId, kinds) {
+    return this.request('POST', `/v1/calls/${callId}/participants/${userId}/mute`, { kinds });
+  }
+
   /** @param {string|null} callId null for a test before a call @returns {Promise<{ice_servers: RTCIceServer[], expires_at: string|null}>} */
   iceServers(callId) {
     return this.request('GET', callId ? `/v1/calls/${callId}/ice-servers` : '/v1/ice-servers');

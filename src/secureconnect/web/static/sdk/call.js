@@ -1,26 +1,28 @@
 /**
  * One call, as one session sees it: who is in it, what they send, how well it flows, and how it comes back after a reload.
  *
- * Called by the page and by embedding applications (docs/client.md). Joins the signaling socket (protocol.js), the peer connections
- * (mesh.js) and the own devices (media.js). Must not touch the document.
+ * Called by the page and by embedding applications (docs/client.md). Joins the signaling socket (protocol.js), the ways of the media
+ * (paths.js) and the own devices (media.js). Must not touch the document.
  *
  * @import {Api} from './api.js'
  * @import {LocalMedia} from './media.js'
- * @import {Peer} from './peer.js'
- * @import {PeerStatistics} from './mesh.js'
+ * @import {Tile} from './forwarding.js'
+ * @import {MediaPath, PeerStatistics} from './paths.js'
  * @import {CallRecord, Frame, MediaState, Participant, QualityReport, Session, Snapshot} from './shapes.js'
  */
 import { ApiError } from './api.js';
-import { Mesh } from './mesh.js';
+import { Forwarding, Viewport } from './forwarding.js';
+import { Paths } from './paths.js';
 import { Signaling } from './protocol.js';
-import { reportOf } from './quality.js';
+import { Reporter } from './reporter.js';
 import { DEFAULT_MEDIA, mediaOf, reduce, withCall } from './snapshot.js';
 
 const TICK_MS = 2_000;
-const REPORT_EVERY_MS = 10_000;
 /** A session that should have offered and did not within this time gets an offer from here. */
 const OFFER_OVERDUE_MS = 5_000;
-const NEGOTIATION = new Set(['offer', 'answer', 'ice_candidate']);
+/** How loud somebody counts of whom is known only that they talk. */
+const TALKING_LEVEL = 0.2;
+const NEGOTIATION = new Set(['offer', 'answer', 'ice_candidate', 'switched']);
 const LIVE = new Set(['ringing', 'active']);
 
 /**
@@ -33,7 +35,8 @@ const LIVE = new Set(['ringing', 'active']);
  * @property {boolean} own another device of this person
  * @property {number|null} lost_at when the session was seen to be gone, ms since the epoch
  * @property {MediaState} media
- * @property {Peer|null} peer
+ * @property {MediaPath|null} peer what carries their media to here: a direct connection, or their share of what comes from the SFU
+ * @property {'size'|'bandwidth'|null} paused why the SFU sends no picture of their camera just now
  * @property {QualityReport|null} report what the session says of its own connection
  * @typedef {Snapshot & {session_id: string, resume: string, seq: number, device_id: string|null, connections: string[]}} SavedCall
  */
@@ -41,18 +44,17 @@ const LIVE = new Set(['ringing', 'active']);
 /**
  * Events: `change` (the snapshot), `state` ({state}), `peer` ({session_id}: its tracks or its connection changed),
  * `joined` and `left` ({session_id, user_id, display_name, reason}), `reaction` ({session_id, user_id, emoji}), `hand`
- * ({session_id, user_id, raised}), `quality`, `problem` ({code, detail}), `over` ({reason}).
+ * ({session_id, user_id, raised}), `muted` ({session_id, by, kinds}: the host silenced that session), `quality`, `problem` ({code, detail}), `over` ({reason}).
  */
 export class Call extends EventTarget {
   /** @type {Map<string, QualityReport>} */ reports = new Map();
-  /** Own reports, one every two seconds. @type {(QualityReport & {at: number})[]} */ history = [];
   /** @type {OverReason|null} */ reason = null;
   /** @type {Map<string, number>} by session */ #lostAt = new Map();
   /** @type {Map<string, number>} by session */ #seenAt = new Map();
   /** @type {string|null} that this page was welcomed as */ #session = null;
   #hand = false;
-  #reportedAt = 0;
-  #reportedLevel = -1;
+  #reporter = new Reporter();
+  #forwarding = new Forwarding();
   /** @type {CallState} */ #lastState = 'connecting';
   /** @type {ReturnType<typeof setInterval>|undefined} */ #timer;
 
@@ -68,12 +70,14 @@ export class Call extends EventTarget {
     this.media = media;
     this.deviceId = deviceId;
     /** @type {Snapshot} */
-    this.snapshot = { call: record, media: saved?.media ?? {}, topology: record.topology };
+    this.snapshot = { call: record, media: saved?.media ?? {}, topology: record.topology, epoch: record.epoch ?? 0 };
     const options = { origin: api.origin, token: () => api.token(), callId: record.call_id, deviceId, refused: () => this.#refused() };
     this.signaling = new Signaling(options, saved);
-    this.mesh = new Mesh({
-      api, callId: record.call_id, send: (frame) => this.signaling.send(frame), tracks: () => this.media.tracks, retired: saved?.connections ?? [],
+    const send = (/** @type {Frame} */ frame) => this.signaling.send(frame);
+    this.paths = new Paths({
+      api, callId: record.call_id, send, tracks: () => this.media.tracks, expected: (id) => this.#expected(id), retired: saved?.connections ?? [],
     });
+    this.viewport = new Viewport(send, () => this.signaling.state === 'open' && !this.paths.isDirect);
     this.#hand = saved ? mediaOf(this.snapshot, saved.session_id).hand_raised : false;
   }
 
@@ -107,7 +111,7 @@ export class Call extends EventTarget {
   open() {
     this.signaling.addEventListener('frame', (event) => this.#frame(/** @type {CustomEvent<Frame>} */ (event).detail));
     this.signaling.addEventListener('state', () => this.#socketChanged());
-    this.mesh.addEventListener('peer', (event) => this.#emit('peer', /** @type {CustomEvent} */ (event).detail));
+    this.paths.addEventListener('path', (event) => this.#emit('peer', /** @type {CustomEvent} */ (event).detail));
     this.onMedia = () => this.#mediaChanged();
     this.media.addEventListener('change', this.onMedia);
     this.#timer = setInterval(() => void this.#tick(), TICK_MS);
@@ -127,6 +131,11 @@ export class Call extends EventTarget {
     return this.signaling.sessionId;
   }
 
+  /** Own reports, one every two seconds. */
+  get history() {
+    return this.#reporter.history;
+  }
+
   get handRaised() {
     return this.#hand;
   }
@@ -142,7 +151,7 @@ export class Call extends EventTarget {
   saved() {
     const { sessionId, resume, seq } = this.signaling;
     if (!sessionId || !resume || this.state === 'over') return null;
-    return { ...this.snapshot, session_id: sessionId, resume, seq, device_id: this.deviceId ?? null, connections: this.mesh.connections };
+    return { ...this.snapshot, session_id: sessionId, resume, seq, device_id: this.deviceId ?? null, connections: this.paths.connections };
   }
 
   /** Everybody else, in the order of the snapshot. @returns {Other[]} */
@@ -203,7 +212,17 @@ export class Call extends EventTarget {
 
   /** How loud each other session is just now, 0 to 1. @returns {Map<string, number>} */
   loudness() {
-    return new Map([...this.mesh.peers].map(([id, peer]) => [id, peer.loudness()]));
+    return new Map([...this.paths.loudness()].map(([id, level]) => [id, level || (this.#forwarding.isTalking(id) ? TALKING_LEVEL : 0)]));
+  }
+
+  /** Say which pictures are on the screen, so that the SFU sends those, in that size. @param {Tile[]} tiles in device pixels */
+  show(tiles) {
+    this.viewport.show(tiles);
+  }
+
+  /** Silence somebody, until they switch it on again; the host may, through the SFU. @param {string} userId @param {('audio'|'video')[]} kinds @throws {ApiError} */
+  async mute(userId, kinds) {
+    await this.api.mute(this.callId, userId, kinds);
   }
 
   /**
@@ -212,18 +231,20 @@ export class Call extends EventTarget {
    */
   async statistics() {
     const users = new Map(this.record.participants.flatMap((one) => one.sessions.map((session) => [session.session_id, one.user_id])));
-    return (await this.mesh.statistics()).map((entry) => ({ ...entry, user_id: users.get(entry.session_id) ?? '' }));
+    return (await this.paths.statistics()).map((entry) => ({ ...entry, user_id: users.get(entry.session_id) ?? '' }));
   }
 
   /** @param {Participant} participant @param {Session|null} session @param {boolean} own @returns {Other} */
   #other(participant, session, own) {
     const id = session?.session_id ?? null;
+    const layer = id ? this.#forwarding.layer(id, 'camera') : null;
     return {
       user_id: participant.user_id, display_name: participant.display_name, session_id: id, own,
       state: session && !session.connected ? 'reconnecting' : participant.state,
       lost_at: id ? this.#lostAt.get(id) ?? null : null,
       media: id ? mediaOf(this.snapshot, id) : DEFAULT_MEDIA,
-      peer: id ? this.mesh.peers.get(id) ?? null : null,
+      peer: id ? this.paths.of(id) : null,
+      paused: layer?.paused ? layer.reason ?? 'size' : null,
       report: id ? this.reports.get(id) ?? null : null,
     };
   }
@@ -233,34 +254,64 @@ export class Call extends EventTarget {
     if (this.reason) return;
     const before = this.snapshot;
     this.snapshot = /** @type {Snapshot} */ (reduce(before, frame));
-    if (NEGOTIATION.has(frame.type)) this.mesh.receive(frame, this.sessionId ?? '');
+    if (NEGOTIATION.has(frame.type)) this.paths.receive(frame);
     else if (frame.type === 'welcome') this.#welcomed(frame);
-    else if (frame.type === 'ack') this.mesh.settle();
+    else if (frame.type === 'ack') this.paths.mesh.settle();
     else if (frame.type === 'join') this.#tell('joined', frame);
     else if (frame.type === 'leave') this.#departed(frame);
     else if (frame.type === 'reaction') this.#tell('reaction', frame);
     else if (frame.type === 'raise_hand') this.#tell('hand', frame);
     else if (frame.type === 'quality') this.reports.set(frame.session_id, frame.report);
+    else if (frame.type === 'layers' || frame.type === 'speaker') this.#forwarded(frame);
+    else if (frame.type === 'muted') this.#silenced(frame);
     else if (frame.type === 'error') this.#emit('problem', frame);
     if (this.snapshot !== before) this.#followed();
   }
 
   /** @param {Frame} frame */
   #welcomed(frame) {
-    if (frame.ice_servers) this.mesh.useIceServers(frame.ice_servers);
+    if (frame.ice_servers) this.paths.ice.use(frame.ice_servers, Date.now());
     if (!frame.resumed || this.#session === null) {
-      this.mesh.startOver(this.#session === frame.session_id);
-      for (const { session_id: id, peer } of this.others()) if (id && !peer) this.mesh.offer(id, frame.session_id);
-    }
+      this.paths.startOver(frame.session_id, this.#session === frame.session_id, this.snapshot.epoch);
+      this.#follow();
+      if (this.paths.isDirect) for (const { session_id: id, peer } of this.others()) if (id && !peer) this.paths.offer(id);
+    } else void this.paths.revive(); // the socket was lost: the network may be another one
     this.#session = frame.session_id;
+    this.viewport.repeat();
     this.#announce();
     this.#emitState();
+  }
+
+  /** @param {Frame} frame */
+  #forwarded(frame) {
+    this.#forwarding.receive(frame);
+    this.#emit('change');
+  }
+
+  /** The host has silenced a session: when it is this one, the switches show it. @param {Frame} frame */
+  #silenced({ session_id: id, by, kinds }) {
+    if (id === this.sessionId && kinds.includes('audio')) void this.media.setMuted(true);
+    if (id === this.sessionId && kinds.includes('video')) void this.media.setCamera(false);
+    this.#emit('muted', { session_id: id, by, kinds });
+  }
+
+  /** @param {string} id @returns {import('./paths.js').Expected} */
+  #expected(id) {
+    const media = mediaOf(this.snapshot, id);
+    return { camera: !media.video_muted && !this.#forwarding.layer(id, 'camera')?.paused, screen: media.screen_share };
+  }
+
+  /** The media goes the way of the snapshot. */
+  #follow() {
+    const { topology, epoch } = this.snapshot;
+    const others = this.record.participants.flatMap((one) => one.sessions.map((session) => session.session_id)).filter((id) => id !== this.sessionId);
+    this.paths.follow(topology, epoch, new Set(others));
   }
 
   /** The snapshot moved: close what left, remember who is gone since when. */
   #followed() {
     const sessions = new Map(this.record.participants.flatMap((one) => one.sessions.map((session) => [session.session_id, session])));
-    this.mesh.keep(sessions);
+    if (this.#session !== null) this.#follow();
     for (const [id, session] of sessions) {
       if (session.connected) this.#lostAt.delete(id);
       else if (!this.#lostAt.has(id)) this.#lostAt.set(id, Date.now());
@@ -276,13 +327,13 @@ export class Call extends EventTarget {
       if (frame.reason !== 'ended') this.#finish(frame.reason === 'moved' ? 'moved' : 'left'); // the end itself comes as a `call`
       return;
     }
-    this.mesh.close(frame.session_id);
+    this.paths.close(frame.session_id);
     this.reports.delete(frame.session_id);
     this.#tell('left', frame);
   }
 
   #mediaChanged() {
-    this.mesh.refill();
+    this.paths.refill();
     this.#announce();
     this.#emit('change');
   }
@@ -306,35 +357,30 @@ export class Call extends EventTarget {
   }
 
   async #tick() {
-    const peers = await this.mesh.measure();
+    const connections = await this.paths.measure();
     if (this.reason) return;
     const now = Date.now();
-    if (this.signaling.state === 'open') await this.mesh.mend((id) => !this.#lostAt.has(id));
+    if (this.signaling.state === 'open') await this.paths.mend((id) => !this.#lostAt.has(id));
     this.#offerOverdue(now);
-    this.#report(now, peers);
+    this.#report(now, connections);
     this.#emit('quality');
   }
 
   /** An offer may be lost with the page that owed it. @param {number} now */
   #offerOverdue(now) {
-    if (this.signaling.state !== 'open') return;
+    if (this.signaling.state !== 'open' || !this.paths.isDirect) return;
     for (const other of this.others()) {
       if (!other.session_id) continue;
       const since = other.peer || other.state === 'reconnecting' ? now : this.#seenAt.get(other.session_id) ?? now;
       this.#seenAt.set(other.session_id, since);
-      if (now - since > OFFER_OVERDUE_MS) this.mesh.offer(other.session_id, this.sessionId ?? '');
+      if (now - since > OFFER_OVERDUE_MS) this.paths.offer(other.session_id);
     }
   }
 
-  /** The report is also this socket's heartbeat: it is acknowledged, or the socket is dead. @param {number} now @param {Peer[]} peers */
-  #report(now, peers) {
-    const report = reportOf(peers);
-    if (peers.some((peer) => peer.connectedAt)) this.history.push({ at: now, ...report });
-    if (this.history.length > 1_800) this.history.shift(); // one hour
-    if (this.signaling.state !== 'open' || (report.level === this.#reportedLevel && now - this.#reportedAt < REPORT_EVERY_MS)) return;
-    this.#reportedAt = now;
-    this.#reportedLevel = report.level;
-    this.signaling.send({ type: 'quality', report });
+  /** The report is also this socket's heartbeat: it is acknowledged, or the socket is dead. @param {number} now @param {import('./quality.js').Measured[]} connections */
+  #report(now, connections) {
+    const frame = this.#reporter.note(now, connections, this.signaling.state === 'open');
+    if (frame) this.signaling.send(frame);
   }
 
   /** The socket was refused: the call may be over, or the session may have been gone for too long. @returns {Promise<boolean>} try again */
@@ -369,7 +415,8 @@ export class Call extends EventTarget {
     this.reason = reason;
     clearInterval(this.#timer);
     if (this.onMedia) this.media.removeEventListener('change', this.onMedia);
-    this.mesh.closeAll();
+    this.paths.closeAll();
+    this.viewport.close();
     if (closeSocket) this.signaling.close();
     this.#emitState();
     this.#emit('over', { reason });

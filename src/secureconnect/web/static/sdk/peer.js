@@ -12,28 +12,23 @@
  * @typedef {'microphone'|'camera'|'screen'} Slot
  * @typedef {Record<Slot, MediaStreamTrack|null>} Tracks
  */
+import { Recovery } from './recovery.js';
 
 /** @type {readonly ['audio'|'video', Slot][]} */
 const LINES = [['audio', 'microphone'], ['video', 'camera'], ['video', 'screen']];
-/** How long a lost path may recover by itself, and how long a restart may take. */
-const RECOVERY_MS = 2_500;
-const RESTART_EVERY_MS = 7_000;
-const FIRST_CONNECTION_MS = 12_000;
 
 /**
  * Events: `tracks` (what is received changed), `state` (the connection's state changed).
  */
 export class Peer extends EventTarget {
+  way = /** @type {const} */ ('direct');
   /** @type {RTCPeerConnection} */ #pc;
   /** @type {Promise<void>} */ #work = Promise.resolve();
   /** @type {(RTCIceCandidateInit|null)[]} */ #candidates = [];
   #makingOffer = false;
   #ignoring = false;
   #lastAnswer = '';
-  #troubleSince = Date.now();
-  #restartedAt = 0;
   /** Name of the other side's connection, null until it spoke. @type {string|null} */ remoteId = null;
-  /** When media could first flow, in ms since the epoch. @type {number|null} */ connectedAt = null;
   /** @type {import('./quality.js').Sample|null} */ sample = null;
 
   /**
@@ -50,6 +45,7 @@ export class Peer extends EventTarget {
     this.sessionId = options.sessionId;
     this.connectionId = options.connectionId;
     this.polite = options.polite;
+    this.recovery = new Recovery(Date.now(), options.polite); // the impolite side has the first try
     this.configuration = options.configuration;
     this.tracks = { ...options.tracks };
     this.transmit = options.send;
@@ -60,6 +56,11 @@ export class Peer extends EventTarget {
   /** @returns {RTCPeerConnectionState} */
   get state() {
     return this.#pc.connectionState;
+  }
+
+  /** When media could first flow, in ms since the epoch. @returns {number|null} */
+  get connectedAt() {
+    return this.recovery.connectedAt;
   }
 
   /** @returns {RTCPeerConnection} */
@@ -75,6 +76,11 @@ export class Peer extends EventTarget {
       camera: lines.camera?.receiver.track ?? null,
       screen: lines.screen?.receiver.track ?? null,
     };
+  }
+
+  /** What receives a slot. @param {Slot} slot @returns {RTCRtpReceiver|null} */
+  receiver(slot) {
+    return this.#lines()[slot]?.receiver ?? null;
   }
 
   /** Media line of a slot, as `mid` in statistics. @param {Slot} slot @returns {string|null} */
@@ -123,7 +129,7 @@ export class Peer extends EventTarget {
 
   /** Start over on the present path, with fresh candidates. @param {RTCConfiguration} [configuration] */
   restart(configuration) {
-    this.#restartedAt = Date.now();
+    this.recovery.restarted(Date.now());
     if (configuration) {
       this.configuration = configuration;
       this.#pc.setConfiguration(configuration);
@@ -133,11 +139,7 @@ export class Peer extends EventTarget {
 
   /** Whether the path has been lost for so long that it wants a restart now. @param {number} now ms */
   wantsRestart(now) {
-    if (this.state === 'connected' || this.state === 'closed' || !this.#pc.localDescription) return false;
-    const patience = this.connectedAt ? RECOVERY_MS : FIRST_CONNECTION_MS;
-    const turn = this.polite ? RESTART_EVERY_MS / 2 : 0; // give the other side the first try
-    const lost = this.state === 'failed' || now - this.#troubleSince > patience + turn;
-    return lost && now - this.#restartedAt > RESTART_EVERY_MS;
+    return this.#pc.localDescription !== null && this.recovery.wantsRestart(this.state, now);
   }
 
   close() {
@@ -153,8 +155,7 @@ export class Peer extends EventTarget {
     pc.ontrack = () => this.dispatchEvent(new Event('tracks'));
     pc.onconnectionstatechange = () => {
       if (pc !== this.#pc) return;
-      if (pc.connectionState === 'connected') this.connectedAt ??= Date.now();
-      if (pc.connectionState === 'disconnected' || pc.connectionState === 'failed') this.#troubleSince = Date.now();
+      this.recovery.follow(pc.connectionState, Date.now());
       this.dispatchEvent(new Event('state'));
     };
     return pc;

@@ -3,12 +3,19 @@
  *
  * Called by call.js every two seconds for each peer. Pure but for reading `getStats`.
  *
- * @import {Peer} from './peer.js'
+ * @import {Slot} from './peer.js'
  * @import {QualityReport} from './shapes.js'
+ * @typedef {object} Measured  a connection, or one session's share of one
+ * @property {RTCPeerConnection} connection
+ * @property {(slot: Slot) => string|null} mid of the lines that are meant; null for all: then the whole connection is
+ * @property {RTCPeerConnectionState} state
+ * @property {Sample|null} sample the last one
  * @typedef {object} Sample
  * @property {number} at ms since the epoch
  * @property {number|null} rttMs round trip of the path, ms
  * @property {number} loss share of the packets lost since the sample before, 0 to 1, the worse of both directions
+ * @property {number} lossIn of those received alone
+ * @property {number|null} availableInKbps what the browser thinks that it could receive, where it says so
  * @property {number} jitterMs of received audio
  * @property {number} inKbps @property {number} outKbps media received and sent since the sample before
  * @property {boolean} relayed whether the path goes through a TURN relay
@@ -39,7 +46,7 @@ export function levelOf({ rttMs, loss }) {
 
 /**
  * What a session says of its own connection to the others: as good as its worst path.
- * @param {Peer[]} peers @returns {QualityReport}
+ * @param {Measured[]} peers @returns {QualityReport}
  */
 export function reportOf(peers) {
   const samples = peers.flatMap((peer) => peer.sample ?? []);
@@ -58,7 +65,17 @@ export function reportOf(peers) {
     in_kbps: inKbps,
     out_kbps: outKbps,
     bitrate_kbps: inKbps + outKbps,
+    ...downlinkOf(samples),
     mos: rtt === null ? null : mosOf({ rttMs: rtt, jitterMs: jitter, loss }),
+  };
+}
+
+/** What an SFU chooses sizes by. @param {Sample[]} samples @returns {Pick<QualityReport, 'loss_in'|'available_in_kbps'>} */
+function downlinkOf(samples) {
+  const known = samples.flatMap((one) => one.availableInKbps ?? []);
+  return {
+    loss_in: Math.round(Math.max(0, ...samples.map((one) => one.lossIn)) * 1000) / 1000,
+    ...(known.length ? { available_in_kbps: Math.max(...known) } : {}),
   };
 }
 
@@ -80,13 +97,14 @@ export function mosOf({ rttMs, jitterMs, loss }) {
 }
 
 /**
- * @param {Peer} peer
- * @param {Sample|null} before the last sample of the same connection
+ * @param {Measured} path
+ * @param {Sample|null} before the last sample of the same path
  * @returns {Promise<Sample>}
  */
-export async function sample(peer, before) {
-  const report = [...(await peer.connection.getStats()).values()];
-  const inbound = report.filter((one) => one.type === 'inbound-rtp');
+export async function sampleOf(path, before) {
+  const report = [...(await path.connection.getStats()).values()];
+  const mids = /** @type {Slot[]} */ (['microphone', 'camera', 'screen']).flatMap((slot) => path.mid(slot) ?? []);
+  const inbound = report.filter((one) => one.type === 'inbound-rtp' && (mids.length === 0 || mids.includes(one.mid)));
   const audio = inbound.find((one) => one.kind === 'audio');
   const remote = report.filter((one) => one.type === 'remote-inbound-rtp');
   const totals = totalsOf(report, inbound);
@@ -97,12 +115,13 @@ export async function sample(peer, before) {
     at,
     ...pathOf(report),
     loss: Math.max(lossSince(before, totals), sent),
+    lossIn: lossSince(before, totals),
     jitterMs: Math.round((audio?.jitter ?? 0) * 1000),
     inKbps: rate(totals.inBytes, before?.totals.inBytes),
     outKbps: rate(totals.outBytes, before?.totals.outBytes),
     audio: { packets: audio?.packetsReceived ?? 0, bytes: audio?.bytesReceived ?? 0, energy: audio?.totalAudioEnergy ?? 0 },
-    video: pictureOf(inbound, peer.mid('camera')),
-    screen: pictureOf(inbound, peer.mid('screen')),
+    video: pictureOf(inbound, path.mid('camera')),
+    screen: pictureOf(inbound, path.mid('screen')),
     codecs: codecsOf(report, inbound),
     totals,
   };
@@ -119,6 +138,12 @@ function pictureOf(inbound, mid) {
   };
 }
 
+/** All that a connection has received, media or not. @param {RTCPeerConnection} connection @returns {Promise<number>} */
+export async function bytesHeard(connection) {
+  const report = [...(await connection.getStats()).values()];
+  return report.filter((one) => one.type === 'transport').reduce((sum, one) => sum + (one.bytesReceived ?? 0), 0);
+}
+
 /** @param {any[]} report */
 function pathOf(report) {
   const transport = report.find((one) => one.type === 'transport' && one.selectedCandidatePairId);
@@ -127,6 +152,7 @@ function pathOf(report) {
   const local = report.find((one) => one.id === pair?.localCandidateId);
   const remote = report.find((one) => one.id === pair?.remoteCandidateId);
   return {
+    availableInKbps: pair?.availableIncomingBitrate === undefined ? null : Math.round(pair.availableIncomingBitrate / 1000),
     rttMs: pair?.currentRoundTripTime === undefined ? null : Math.round(pair.currentRoundTripTime * 1000),
     relayed: local?.candidateType === 'relay' || remote?.candidateType === 'relay',
     path: local ? `${local.relayProtocol ?? local.protocol} ${local.candidateType}/${remote?.candidateType ?? '?'}` : '',

@@ -10,7 +10,7 @@
  * @typedef {'completed'|'declined'|'timeout'|'cancelled'|'busy'|'failed'} EndReason
  * @typedef {'p2p'|'mesh'|'sfu'} Topology
  * @typedef {{call_id: string, conversation_id: string, call_type: 'audio'|'video', status: CallStatus, end_reason: EndReason|null,
- *   version: number, caller_id: string, topology: Topology, created_at: string, answered_at: string|null, ended_at: string|null,
+ *   version: number, caller_id: string, topology: Topology, epoch?: number, created_at: string, answered_at: string|null, ended_at: string|null,
  *   participants: Participant[]}} CallRecord
  * @typedef {{message_id: string, conversation_id: string, sender_id: string, kind: 'text'|'call', content: string, created_at: string,
  *   call: null|{call_id: string, call_type: 'audio'|'video', status: CallStatus, end_reason: EndReason|null, caller_id: string,
@@ -31,9 +31,11 @@
  * @typedef {{items: any[], next_cursor: string|null}} Page
  * @typedef {{audio_muted: boolean, video_muted: boolean, screen_share: boolean, hand_raised: boolean}} MediaState
  * @typedef {{level: number, rtt_ms: number|null, jitter_ms: number, loss: number, in_kbps: number, out_kbps: number, bitrate_kbps: number,
- *   mos: number|null}} QualityReport
+ *   mos: number|null, loss_in?: number,
+ *   available_in_kbps?: number}} QualityReport
  *   `level` is 0 (no connection) to 4 (good); `loss` is a share of packets, 0 to 1; `mos` an estimated mean opinion score, 1 to 4.5.
  * @typedef {{type: string, [field: string]: any}} Frame  one JSON object of a socket
- * @typedef {{call: CallRecord, media: Record<string, MediaState>, topology: Topology}} Snapshot
+ * @typedef {{call: CallRecord, media: Record<string, MediaState>, topology: Topology, epoch: number}} Snapshot
+ *   `epoch` counts the changes of the media's way.
  */
 export {};

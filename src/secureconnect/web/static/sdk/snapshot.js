@@ -3,7 +3,7 @@
  *
  * Called by call.js. Pure: no socket, no clock; the same frames give the same snapshot on every client.
  *
- * @import {Snapshot, Frame, MediaState, CallRecord, Session} from './shapes.js'
+ * @import {Snapshot, Frame, MediaState, CallRecord, Session, Topology} from './shapes.js'
  */
 
 /** @type {Readonly<MediaState>} */
@@ -23,12 +23,13 @@ const MEDIA_FIELDS = /** @type {const} */ ({
  * @returns {Snapshot|null} the same object when nothing changed
  */
 export function reduce(snapshot, frame) {
-  if (frame.type === 'welcome') return frame.call ? { call: frame.call, media: frame.media ?? {}, topology: frame.topology } : snapshot;
+  if (frame.type === 'welcome') return frame.call ? welcomed(frame) : snapshot;
   if (!snapshot) return snapshot;
   if (frame.type in MEDIA_FIELDS) return withMedia(snapshot, frame);
   switch (frame.type) {
     case 'call': return withCall(snapshot, frame.call);
-    case 'topology': return { ...snapshot, topology: frame.topology };
+    case 'topology': return moved(snapshot, frame.topology, frame.epoch);
+    case 'muted': return withMuted(snapshot, frame);
     case 'join': return withSession(snapshot, frame);
     case 'leave': return withoutSession(snapshot, frame.session_id);
     default: return snapshot;
@@ -40,7 +41,23 @@ export function reduce(snapshot, frame) {
  * @returns {Snapshot}
  */
 export function withCall(snapshot, call) {
-  return call.version > snapshot.call.version ? { ...snapshot, call, topology: call.topology ?? snapshot.topology } : snapshot;
+  return call.version > snapshot.call.version ? moved({ ...snapshot, call }, call.topology, call.epoch) : snapshot;
+}
+
+/** @param {Frame} frame with a call @returns {Snapshot} */
+function welcomed({ call, media, topology, epoch }) {
+  return { call, media: media ?? {}, topology: topology ?? call.topology, epoch: epoch ?? call.epoch ?? 0 };
+}
+
+/** News of the media's way: the larger epoch wins, whichever came last. @param {Snapshot} snapshot @param {Topology|undefined} topology @param {number} [epoch] @returns {Snapshot} */
+function moved(snapshot, topology, epoch) {
+  return topology && (epoch ?? snapshot.epoch) >= snapshot.epoch ? { ...snapshot, topology, epoch: epoch ?? snapshot.epoch } : snapshot;
+}
+
+/** Silenced by the host. @param {Snapshot} snapshot @param {Frame} frame @returns {Snapshot} */
+function withMuted(snapshot, { session_id: id, kinds }) {
+  const state = { ...mediaOf(snapshot, id), ...(kinds.includes('audio') ? { audio_muted: true } : {}), ...(kinds.includes('video') ? { video_muted: true } : {}) };
+  return { ...snapshot, media: { ...snapshot.media, [id]: state } };
 }
 
 /** @param {Snapshot} snapshot @param {string} sessionId @returns {MediaState} */

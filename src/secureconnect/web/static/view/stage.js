@@ -75,6 +75,7 @@ export class Stage {
     on('left', ({ display_name: name }) => toast(t('left', { name })));
     on('hand', ({ display_name: name, raised }) => { if (raised !== false) toast(t('raised_hand', { name })); });
     on('reaction', ({ session_id: id, emoji, display_name: name }) => { this.#react(id, emoji); announce(`${name}: ${emoji}`); });
+    on('muted', (detail) => this.#silenced(detail));
     on('problem', ({ detail }) => console.warn('secureconnect:', detail));
     this.media.addEventListener('lost', (event) => toast(t(`lost_${/** @type {'microphone'|'camera'} */ (/** @type {CustomEvent} */ (event).detail.source)}`), 'bad'), { signal });
     this.media.addEventListener('ended-share', () => announce(t('sharing_stopped')), { signal });
@@ -94,6 +95,13 @@ export class Stage {
     this.#showState();
     this.#ring();
     this.#playAll();
+  }
+
+  /** @param {{session_id: string, by: string, kinds: ('audio'|'video')[]}} detail */
+  #silenced({ session_id: id, by, kinds }) {
+    if (id !== this.call.sessionId) return;
+    const name = this.call.record.participants.find((one) => one.user_id === by)?.display_name ?? '';
+    for (const kind of kinds) toast(t(kind === 'audio' ? 'muted_by' : 'camera_off_by', { name }));
   }
 
   #switchLayout() {

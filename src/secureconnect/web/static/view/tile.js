@@ -16,6 +16,7 @@ export const WEAK = 2;
 
 /** One person's session. */
 export class Tile {
+  /** @type {Other|undefined} */ other;
   #speakingUntil = 0;
 
   /** @param {Other} other @param {() => void} pin */
@@ -93,7 +94,7 @@ export class Tile {
   #showPicture() {
     const other = this.other;
     const { video } = this.picture;
-    const shown = Boolean(other?.peer?.connectedAt) && !other?.media.video_muted && video.videoWidth > 2;
+    const shown = Boolean(other?.peer?.connectedAt) && !other?.media.video_muted && other?.paused !== 'bandwidth' && video.videoWidth > 2;
     this.element.classList.toggle('has-picture', shown);
     this.element.classList.toggle('upright', video.videoHeight > video.videoWidth);
   }
@@ -108,9 +109,10 @@ export class Tile {
     setText(this.note, note);
   }
 
-  /** What is wrong with their connection, in words. @param {number|null} level @returns {string} */
+  /** What is wrong with their connection, or with one's own to the SFU, in words. @param {number|null} level @returns {string} */
   #noteWords(level) {
     const other = this.other;
+    if (other?.paused === 'bandwidth' && !other.media.video_muted) return t('note_paused');
     if (!other?.peer?.connectedAt || level === null || level > WEAK) return '';
     return t(level <= 1 ? 'note_very_weak' : 'note_weak');
   }
@@ -118,6 +120,8 @@ export class Tile {
 
 /** A screen that somebody shares. */
 export class ScreenTile {
+  /** @type {Other|undefined} */ other;
+
   /** @param {Other} other @param {() => void} pin */
   constructor(other, pin) {
     this.picture = new Picture(() => {});

@@ -144,6 +144,7 @@ export class Tiles extends EventTarget {
   #arrange() {
     const paged = !this.pager.hidden;
     this.#place();
+    this.#report();
     if (paged === this.pager.hidden) this.dispatchEvent(new Event('layout'));
   }
 
@@ -165,6 +166,18 @@ export class Tiles extends EventTarget {
       tile.classList.toggle('small', box.width < SMALL_WIDTH);
       tile.classList.toggle('tiny', box.height < TINY_HEIGHT);
     });
+  }
+
+  /** Tell the SFU what is looked at, in device pixels. */
+  #report() {
+    const shown = /** @type {HTMLElement[]} */ ([...this.area.children]).filter((tile) => !tile.hidden);
+    this.call.show(shown.flatMap((element) => {
+      const other = this.#tiles.get(element.dataset.key ?? '')?.other;
+      if (!other?.session_id) return [];
+      const source = /** @type {'camera'|'screen'} */ (element.classList.contains('screen') ? 'screen' : 'camera');
+      const scale = globalThis.devicePixelRatio || 1;
+      return [{ session_id: other.session_id, source, width: parseFloat(element.style.width) * scale, height: parseFloat(element.style.height) * scale }];
+    }));
   }
 
   /** Which tile is large: the pinned one, a screen, whoever speaks. @param {HTMLElement[]} tiles @returns {number} -1 for none */
