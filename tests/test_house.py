@@ -63,6 +63,7 @@ FLOORS: dict[str, int] = {
     "instruments": 6,
     "senders": 6,
     "media_servers": 6,
+    "sfu_servers": 6,
     "app": 7,
     "server": 8,
     "doctor": 9,
@@ -71,7 +72,7 @@ FLOORS: dict[str, int] = {
 }
 """A module is on the floor of the longest name here that it begins with; that name is its room."""
 
-THE_PROCESS = ("data_dir", "senders", "media_servers", "app", "server", "doctor", "cli")
+THE_PROCESS = ("data_dir", "senders", "media_servers", "sfu_servers", "app", "server", "doctor", "cli")
 """Those that make a process of it all, and so may know the settings."""
 
 SERVICES = ("accounts", "chat", "push.outbox", "push.queue", "webhooks.sender", "webhooks.delivery", "calls")

@@ -59,6 +59,7 @@ from secureconnect.ops.timekeeping import Timekeeper
 from secureconnect.push.outbox import Outbox
 from secureconnect.push.queue import PushQueue
 from secureconnect.senders import make_senders, make_webhook_sender
+from secureconnect.sfu_servers import SfuServers
 from secureconnect.signaling.call_socket import CallSockets
 from secureconnect.signaling.inbox import InboxSockets
 from secureconnect.signaling.protocol import Limits
@@ -95,6 +96,8 @@ class Application:
         self.vapid = vapid_key(settings)
         self.senders = make_senders(settings, self.clock, self.vapid)
         self.outbox = self._make_outbox()
+
+        self.sfu = SfuServers(settings, secret, self.clock)
 
         # What people can do
         self.accounts = self._make_accounts(secret)
@@ -263,7 +266,11 @@ class Application:
             version=VERSION,
             clock=self.clock,
             probes={"database": self.database.ping, "bus": self.bus.ping},
-            beside={"push": self.outbox.ping} | ({"turn": turn} if turn is not None else {}),
+            beside={
+                "push": self.outbox.ping,
+                **({"turn": turn} if turn is not None else {}),
+                **({"sfu": self.sfu.pool.ping} if self.sfu.pool.size else {}),
+            },
         )
 
     def _show_metrics(self) -> None:
@@ -336,7 +343,7 @@ class Application:
             await self.webhooks.start()
             own_servers.append(self.webhooks.run)
         books = (self.quality.run, self.receipts.run)
-        loops = (self.bus.run, self.timers.run, self.sockets.keep_alive, self.outbox.run, self._watch_lag, *books)
+        loops = (self.bus.run, self.timers.run, self.sockets.keep_alive, self.outbox.run, self._watch_lag, self.sfu.run, *books)
         for run in (*loops, *own_servers):
             self._loops.append(begin(run()))
 

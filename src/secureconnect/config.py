@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from secureconnect.media.ice import TurnServer
+from secureconnect.media.pool import SfuServer
 from secureconnect.webhooks.signing import read_secrets
 
 PREFIX = "SECURECONNECT_"
@@ -104,6 +105,22 @@ class Settings(BaseSettings):
     turn_external_ip: IPv4Address | None = Field(
         None, description="The public address that a NAT maps to this machine, for our own coturn."
     )
+    sfu_servers: list[SfuServer] = Field(
+        default_factory=list,
+        description='Janus servers for group calls, as JSON: [{"name": "sfu-1", "url": "ws://10.0.0.5:8188", "secret": "…"}].',
+    )
+    sfu: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: sfu_servers, or a Janus of our own when it is installed and the bus is not shared; off: none.",
+    )
+    sfu_ports: str = Field(
+        "20000-21999", pattern=r"^\d{4,5}-\d{4,5}$", description="UDP ports that media takes at our own Janus, first and last."
+    )
+    sfu_external_ip: IPv4Address | None = Field(
+        None, description="The public address that a NAT maps to this machine, for our own Janus."
+    )
+    sfu_capacity: int = Field(32, ge=3, le=100, description="People in a call through an SFU; without one it is four.")
+    sfu_kbps: int = Field(2500, ge=64, description="The most that one session may send to an SFU, kilobits a second.")
     vapid_private_key: SecretStr | None = Field(
         None, description="Key for Web Push, PEM or 32 bytes as base64url; made and kept in data_dir when absent."
     )
@@ -199,6 +216,21 @@ class Settings(BaseSettings):
         if self.turn_servers and self.turn_secret is None:
             raise ValueError("turn_servers: without turn_secret nobody could use them; set it to their static-auth-secret")
         return self
+
+    @field_validator("sfu_ports")
+    @classmethod
+    def _ports_in_order(cls, value: str) -> str:
+        first, last = (int(port) for port in value.split("-"))
+        if not 1024 <= first < last <= 65535:
+            raise ValueError("must be two ports from 1024 to 65535, the smaller first, as 20000-21999")
+        return value
+
+    @field_validator("sfu_servers")
+    @classmethod
+    def _one_name_each(cls, value: list[SfuServer]) -> list[SfuServer]:
+        if len({server.name for server in value}) < len(value):
+            raise ValueError("each needs a name of its own: calls remember theirs by it")
+        return value
 
     @classmethod
     def settings_customise_sources(

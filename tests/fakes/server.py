@@ -19,7 +19,7 @@ class ServerProcess:
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
         self.port = 0
-        self._settings = {"JWT_SECRET": SECRET, "LOG_FORMAT": "json", "TURN": "off", **settings}
+        self._settings = {"JWT_SECRET": SECRET, "LOG_FORMAT": "json", "TURN": "off", "SFU": "off", **settings}
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self.lines: list[dict[str, object]] = []

@@ -93,7 +93,7 @@ async def test_before_the_first_start(tmp_path: Path) -> None:
     assert status == 0
     assert verdicts(findings) == {
         **dict.fromkeys(("settings", "python", "data directory", "open files", "address", "bus"), "ok"),
-        **dict.fromkeys(("TURN udp", "TURN tcp", "TURN limits"), "ok"),
+        **dict.fromkeys(("TURN udp", "TURN tcp", "TURN limits", "SFU"), "ok"),
         **dict.fromkeys(("secret", "port", "TLS", "database", "schema", "write", "database clock", "webhook"), "skipped"),
     }
     assert not (tmp_path / "data").exists(), "it changes nothing"
@@ -115,7 +115,7 @@ async def test_a_node_of_many(tmp_path: Path, migrated: str, redis: RedisServer)
     )
     assert status == 0
     assert {subject for subject, verdict in verdicts(findings).items() if verdict == "skipped"} == {
-        *("data directory", "port", "TLS", "TURN", "webhook")
+        *("data directory", "port", "TLS", "TURN", "SFU", "webhook")
     }
     assert findings["database"]["detail"] == "postgresql, serializable"
     assert findings["bus"]["detail"].startswith(f"redis://127.0.0.1:{redis.port}, heard after ")

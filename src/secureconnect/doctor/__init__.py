@@ -4,6 +4,7 @@
     machine.py   what this machine must give: Python, data directory, secret, open files, addresses
     port.py      how clients reach us: the port, TLS
     shared.py    what is shared with other nodes: database, its schema and clock, bus
+    sfu.py       whether group calls have an SFU
     turn.py      whether TURN relays, over each transport
     webhook.py   whether the outside application takes events
     report.py    the table, and the same as JSON
@@ -14,7 +15,7 @@ It asks for real and changes nothing: what it writes or starts, it takes back.
 from importlib.metadata import version
 
 from secureconnect.config import Settings
-from secureconnect.doctor import machine, port, shared, turn, webhook
+from secureconnect.doctor import machine, port, sfu, shared, turn, webhook
 from secureconnect.doctor.finding import Finding, ok
 
 
@@ -32,5 +33,6 @@ async def examine(settings: Settings) -> list[Finding]:
         *await shared.database(settings),
         await shared.bus(settings),
         *await turn.turn(settings),
+        *await sfu.sfu(settings),
         await webhook.webhook(settings, version("secureconnect")),
     ]

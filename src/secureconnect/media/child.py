@@ -1,6 +1,6 @@
 """A media server as our child process: started in a folder of its own, seen to listen, started again when it dies.
 
-Used by coturn; knows nothing of what the server does. It ends with us, however we end, and never runs as root.
+Used by coturn and janus_server; knows nothing of what the server does. It ends with us, however we end, and never runs as root.
 """
 
 import asyncio
@@ -30,13 +30,17 @@ MAX_WORDS = 200
 
 @dataclass(frozen=True)
 class Program:
-    """What to start: its name in our log, what to run given its folder, what to put there first, and where it must listen."""
+    """What to start: its name in our log, what to run given its folder, what to put there first, and where it must listen.
+
+    `links` are symbolic links in folders of its folder, by what they lead to.
+    """
 
     name: str
     arguments: Callable[[Path], tuple[str, ...]]
     files: Callable[[Path], Mapping[str, bytes]]
     address: str
     port: int
+    links: Callable[[Path], Mapping[str, Path]] = lambda folder: {}
 
 
 def is_installed(program: str) -> bool:
@@ -91,6 +95,8 @@ class Child:
         as_nobody = ("--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups") if os.geteuid() == 0 else ()
         for name, content in self._program.files(folder).items():
             _write(folder / name, content, give_away=bool(as_nobody))
+        for name, target in self._program.links(folder).items():
+            _link(folder / name, target, give_away=bool(as_nobody))
         if as_nobody:
             os.chown(folder, NOBODY, NOBODY)
         program, *arguments = self._program.arguments(folder)
@@ -134,6 +140,13 @@ def _write(path: Path, content: bytes, *, give_away: bool) -> None:
         file.write(content)
     if give_away:
         os.chown(path, NOBODY, NOBODY)
+
+
+def _link(path: Path, target: Path, *, give_away: bool) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.symlink_to(target)
+    if give_away:
+        os.chown(path.parent, NOBODY, NOBODY)
 
 
 async def _end(process: asyncio.subprocess.Process | None) -> None:

@@ -1,0 +1,142 @@
+"""Whether group calls have an SFU: each Janus answers to its secret, and to an offer with addresses that media can go by.
+
+With servers configured it asks those; otherwise it starts a Janus as `serve` would, and ends it.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+from secureconnect.clock import SystemClock
+from secureconnect.config import Settings
+from secureconnect.doctor.finding import Finding, failed, ok, skipped
+from secureconnect.media import Member, Room, SfuError, Source, Stream, Track
+from secureconnect.media.child import Child
+from secureconnect.media.janus import UNAUTHORIZED, JanusError, JanusLost, open_janus
+from secureconnect.media.janus_server import library_folder, program, url_of
+from secureconnect.media.pool import SfuServer
+from secureconnect.media.videoroom import RoomOptions, VideoRoomSeat
+from secureconnect.sfu_servers import can_run_sfu, sfu_options
+
+ANSWER_SECONDS = 10.0
+MENDED = 1401
+"""Janus 1.4.1, which mends what a publisher could crash or read it with (its pull requests 3636 and 3637)."""
+WITHOUT = "calls are for four people at most, each sends to all"
+OLD = "lacks what was mended up to 1.4.1: whoever sends may crash it, and calls move on; the containers carry a newer one"
+
+OFFER = """v=0
+o=- 1 1 IN IP4 127.0.0.1
+s=doctor
+t=0 0
+a=group:BUNDLE 0
+m=audio 9 UDP/TLS/RTP/SAVPF 111
+c=IN IP4 0.0.0.0
+a=mid:0
+a=sendonly
+a=rtcp-mux
+a=rtpmap:111 opus/48000/2
+a=ice-ufrag:doctor
+a=ice-pwd:doctordoctordoctordoctor
+a=setup:actpass
+a=fingerprint:sha-256 {fingerprint}
+""".format(fingerprint=":".join(["AB"] * 32)).replace("\n", "\r\n")
+"""What a browser with a microphone would offer, cut down to what must be there (RFC 8829)."""
+
+
+class _Nothing:
+    """Listens to a seat in which nothing happens."""
+
+    def offered(self, sdp: str, streams: Sequence[Stream]) -> None: ...
+    def published(self) -> None: ...
+    def unpublished(self) -> None: ...
+    def stopped_receiving(self) -> None: ...
+    def talking(self, is_talking: bool) -> None: ...
+    def lost(self) -> None: ...
+
+
+async def sfu(settings: Settings) -> list[Finding]:
+    """One finding for each Janus, or for the one that `serve` would start."""
+    if settings.sfu == "off" or "video" not in settings.served:
+        return [skipped("SFU", f"none: {WITHOUT}")]
+    if settings.sfu_servers:
+        return list(await asyncio.gather(*(_ask(server, None) for server in settings.sfu_servers)))
+    if settings.is_bus_shared:
+        return [skipped("SFU", f"none: {WITHOUT}; nodes that share calls need sfu_servers, which all of them reach")]
+    if not can_run_sfu():
+        return [skipped("SFU", f"none: {WITHOUT}; install janus, and `serve` runs one, or set sfu_servers")]
+    return [await _our_own(settings)]
+
+
+async def _our_own(settings: Settings) -> Finding:
+    options, libraries = sfu_options(settings, secrets.token_hex(16)), library_folder()
+    if options is None or libraries is None:
+        return skipped("SFU", "none: this machine has no address but loopback")
+    listening = asyncio.Event()
+    child = Child(program(options, libraries), SystemClock(), on_change=lambda is_up: listening.set())
+    running = asyncio.ensure_future(child.run_once())
+    waiting = asyncio.ensure_future(listening.wait())
+    try:
+        await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if child.pid is None:
+            return failed("SFU", "janus is installed and does not start", "look at the log of `serve`, or set sfu=off")
+        server = SfuServer(name="own", url=url_of(options), secret=options.secret)
+        return await _ask(server, options.external_ip or options.address)
+    finally:
+        for task in (running, waiting):
+            task.cancel()
+        await asyncio.gather(running, waiting, return_exceptions=True)
+
+
+async def _ask(server: SfuServer, wanted: str | None) -> Finding:
+    """What it says to an offer; `wanted` is the one address that its candidates should have."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await _offer(server, wanted)
+    except (JanusLost, TimeoutError) as failure:
+        return failed(
+            "SFU", f"{server.name}: no answer at {server.url} ({failure})", "start it, and let this machine reach its API"
+        )
+    except JanusError as refusal:
+        if refusal.code == UNAUTHORIZED:
+            return failed("SFU", f"{server.name}: it does not take our secret", "set its secret to the api_secret of that Janus")
+        return failed("SFU", f"{server.name}: {refusal}", "take its configuration from deploy/janus")
+    except SfuError as refusal:
+        return failed("SFU", f"{server.name}: {refusal}", "take its configuration from deploy/janus")
+
+
+async def _offer(server: SfuServer, wanted: str | None) -> Finding:
+    clock = SystemClock()
+    janus = await open_janus(server.url, server.secret, clock)
+    try:
+        info = await janus.info()
+        room = Room(server.name, f"doctor.{secrets.token_hex(8)}", 1)
+        options = RoomOptions(admin_key=server.secret, key=secrets.token_bytes(16), bitrate=64_000)
+        seat = VideoRoomSeat(janus, room, Member("doctor", "doctor"), options, listener=_Nothing())
+        try:
+            await seat.open()
+            begun = clock.monotonic()
+            answer = await seat.publish(OFFER, [Track("0", Source.MICROPHONE)], anew=False)
+            took = (clock.monotonic() - begun) * 1000
+        finally:
+            await seat.leave()
+    finally:
+        await janus.close()
+    addresses = sorted({line.split()[4] for line in answer.splitlines() if line.startswith("a=candidate:")})
+    old = f"; {OLD}" if info.version < MENDED else ""
+    well = f"{server.name}: Janus {info.version_string} answers an offer in {took:.0f} ms, media by {', '.join(addresses)}{old}"
+    return _judge(server.name, addresses, wanted) or ok("SFU", well)
+
+
+def _judge(name: str, addresses: list[str], wanted: str | None) -> Finding | None:
+    """What is wrong with the addresses of an answer's candidates."""
+    if not addresses:
+        return failed("SFU", f"{name}: it has no address for media", "give that machine an address that is not loopback")
+    if wanted is not None and addresses != [wanted]:
+        return failed(
+            "SFU", f"{name}: media would go by {', '.join(addresses)}, not {wanted}", "see ice_enforce_list in deploy/janus"
+        )
+    if any(ip_address(one).is_link_local for one in addresses):
+        advice = "set ice_enforce_list to the address that clients reach: one that matches nothing lets it offer all there are"
+        return failed("SFU", f"{name}: it offers {', '.join(addresses)}", advice)
+    return None

@@ -1,0 +1,143 @@
+"""A Janus of our own: what it loads, where it listens, which ports media takes. Run by app as a child, tried by the doctor.
+
+The configuration is hardened: VideoRoom and WebSockets are all that is loaded, the API is bound to loopback behind a secret, and
+nothing of it is ever told to clients, who meet only the UDP ports of their media. Debian 12 carries Janus 1.1.2, which lacks what
+was mended up to 1.4.1 in 2026: a publisher may be able to crash it, which is why it runs alone, without rights, and is replaced.
+https://janus.conf.meetecho.com/docs/deploy and the comments in Janus' own sample files describe every option.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from secureconnect.media.child import Program
+
+PROGRAM = "janus"
+LOOPBACK = "127.0.0.1"
+PLUGIN = "libjanus_videoroom.so"
+TRANSPORT = "libjanus_websockets.so"
+LIBRARIES = ("/usr/lib/*/janus", "/usr/lib/janus", "/usr/local/lib/janus", "/usr/local/lib/*/janus", "/opt/janus/lib/janus")
+"""Where packages and builds put Janus' plugins: Debian below its architecture's name, a build of one's own below its prefix."""
+SESSION_SECONDS = 60
+"""A Janus session that nobody has asked anything for so long is gone: its node hangs, and the call has been taken elsewhere."""
+RECLAIM_SECONDS = 60
+"""How long a session outlives the connection of the node that made it: longer than the grace of a call's session."""
+PROTECTED = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/usr", "/var")
+
+
+@dataclass(frozen=True)
+class JanusOptions:
+    """What differs from one Janus to the next. `external_ip` is the public address that a NAT maps to `address`."""
+
+    address: str
+    secret: str
+    port: int = 8188
+    media_ports: tuple[int, int] = (20000, 21999)
+    external_ip: str | None = None
+
+
+def library_folder() -> Path | None:
+    """Where the installed Janus keeps its plugins; None when they are nowhere to be found."""
+    for pattern in LIBRARIES:
+        for folder in sorted(Path("/").glob(pattern.removeprefix("/"))):
+            if (folder / "plugins" / PLUGIN).exists() and (folder / "transports" / TRANSPORT).exists():
+                return folder
+    return None
+
+
+def configuration(options: JanusOptions, folder: Path, host: str = LOOPBACK) -> dict[str, bytes]:
+    """The three files of the configuration folder `folder`, by name. `host` is where the API listens."""
+    return {
+        "janus.jcfg": _general(options, folder).encode(),
+        "janus.transport.websockets.jcfg": _websockets(host, options.port).encode(),
+        "janus.plugin.videoroom.jcfg": _videoroom(options.secret).encode(),
+    }
+
+
+def _general(options: JanusOptions, folder: Path) -> str:
+    first, last = options.media_ports
+    protected = ", ".join(f'"{each}"' for each in PROTECTED)
+    external = f'    nat_1_1_mapping = "{options.external_ip}"\n' if options.external_ip else ""
+    return f"""general: {{
+    # What is loaded: one plugin, one transport
+    configs_folder = "{folder}"
+    plugins_folder = "{folder}/plugins"
+    transports_folder = "{folder}/transports"
+    events_folder = "{folder}/none"
+    loggers_folder = "{folder}/none"
+
+    # Who may
+    api_secret = "{options.secret}"
+    hide_dependencies = true
+    protected_folders = [{protected}]
+
+    # How long a session lives that nobody asks for, and one whose node is gone: until another claims it
+    session_timeout = {SESSION_SECONDS}
+    reclaim_session_timeout = {RECLAIM_SECONDS}
+
+    # In overload it would write a line for each late packet
+    debug_level = 2
+    debug_colors = false
+    debug_timestamps = true
+}}
+media: {{
+    ipv6 = false
+    rtp_port_range = "{first}-{last}"
+    no_media_timer = 2
+}}
+nat: {{
+    # By this address alone: a list that matches nothing would let it offer every address there is
+    ice_enforce_list = "{options.address}"
+{external}}}
+"""
+
+
+def _websockets(host: str, port: int) -> str:
+    return f"""general: {{
+    json = "compact"
+    ws = true
+    ws_ip = "{host}"
+    ws_port = {port}
+    wss = false
+    pingpong_trigger = 10
+    pingpong_timeout = 5
+}}
+admin: {{
+    admin_ws = false
+    admin_wss = false
+}}
+"""
+
+
+def _videoroom(secret: str) -> str:
+    return f"""general: {{
+    # Only who knows this makes rooms
+    admin_key = "{secret}"
+    lock_rtp_forward = true
+    string_ids = true
+}}
+"""
+
+
+def program(options: JanusOptions, libraries: Path) -> Program:
+    """What to start, with the plugins of `libraries`."""
+
+    def links(_folder: Path) -> Mapping[str, Path]:
+        return {
+            f"plugins/{PLUGIN}": libraries / "plugins" / PLUGIN,
+            f"transports/{TRANSPORT}": libraries / "transports" / TRANSPORT,
+        }
+
+    return Program(
+        name="SFU",
+        arguments=lambda folder: (PROGRAM, "-F", str(folder)),
+        files=lambda folder: configuration(options, folder),
+        links=links,
+        address=LOOPBACK,
+        port=options.port,
+    )
+
+
+def url_of(options: JanusOptions) -> str:
+    """Where its API answers."""
+    return f"ws://{LOOPBACK}:{options.port}"

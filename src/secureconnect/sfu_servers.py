@@ -1,0 +1,82 @@
+"""The SFUs of this process: those of the settings, or a Janus of our own when it is installed. Made by app, tried by the doctor."""
+
+import asyncio
+import hashlib
+import hmac
+
+import structlog
+
+from secureconnect.clock import Clock
+from secureconnect.config import Settings
+from secureconnect.media import janus_server
+from secureconnect.media.address import media_address
+from secureconnect.media.child import Child, is_installed
+from secureconnect.media.coturn import free_port
+from secureconnect.media.janus_server import JanusOptions
+from secureconnect.media.pool import JanusPool, SfuServer
+
+OWN = "own"
+
+log = structlog.get_logger(__name__)
+
+
+class SfuServers:
+    """The pool of them, and the one that we run ourselves, if any. `secret` is the one that all nodes share."""
+
+    def __init__(self, settings: Settings, secret: str, clock: Clock) -> None:
+        options = _own_options(settings, secret)
+        servers = settings.sfu_servers if settings.sfu == "auto" else []
+        self._own: Child | None = None
+        if options is not None and (libraries := janus_server.library_folder()) is not None:
+            # It has its port before it starts, so that the pool can wait for it there.
+            servers = [SfuServer(name=OWN, url=janus_server.url_of(options), secret=options.secret)]
+            self._own = Child(janus_server.program(options, libraries), clock)
+        self.pool = JanusPool(
+            servers, clock, key=_derived(secret, "rooms"), bitrate=settings.sfu_kbps * 1000, region=settings.region
+        )
+
+    async def run(self) -> None:
+        """Until cancelled: keep our own running, and the pool connected."""
+        async with asyncio.TaskGroup() as tasks:
+            if self._own is not None:
+                tasks.create_task(self._own.run())
+            tasks.create_task(self.pool.run())
+
+
+def sfu_options(settings: Settings, secret: str) -> JanusOptions | None:
+    """How our own Janus runs on this machine; None without an address that media could go by."""
+    address = media_address()
+    if address is None:
+        return None
+    first, last = (int(port) for port in settings.sfu_ports.split("-"))
+    return JanusOptions(
+        address=address,
+        secret=_derived(secret, "sfu").hex(),
+        port=free_port(janus_server.LOOPBACK, 0),
+        media_ports=(first, last),
+        external_ip=str(settings.sfu_external_ip) if settings.sfu_external_ip else None,
+    )
+
+
+def can_run_sfu() -> bool:
+    """Whether Janus is installed, with all that is loaded of it."""
+    return is_installed(janus_server.PROGRAM) and janus_server.library_folder() is not None
+
+
+def _own_options(settings: Settings, secret: str) -> JanusOptions | None:
+    """Our own Janus, where there is to be one.
+
+    Only this process reaches it, so a call that other nodes hold sessions of could not use it: they need servers of their own.
+    """
+    wanted = settings.sfu == "auto" and not settings.sfu_servers and "video" in settings.served and not settings.is_bus_shared
+    if not wanted or not can_run_sfu():
+        return None
+    options = sfu_options(settings, secret)
+    if options is None:
+        log.warning("no SFU started", reason="this machine has no address but loopback")
+    return options
+
+
+def _derived(secret: str, use: str) -> bytes:
+    """A secret for one use: a node that starts again has the same, and there is no second one to keep."""
+    return hmac.new(secret.encode(), use.encode(), hashlib.sha256).digest()
