@@ -1,6 +1,7 @@
 """`make cluster`: start it, say where everything is, and end all of it on Ctrl-C."""
 
 import asyncio
+import resource
 import signal
 import sys
 import tempfile
@@ -8,6 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from secureconnect.config import Settings
+from secureconnect.server import SPARE_FILES
 from tests.cluster import Cluster, running_cluster
 from tests.fakes.haproxy import free_port
 from tests.fakes.prometheus import Prometheus
@@ -26,13 +29,26 @@ async def main() -> int:
     with tempfile.TemporaryDirectory(prefix="secureconnect-cluster-") as folder:
         limits = {"connections_per_address": 50_000, "requests_per_address": 1_000_000, "requests_per_subject": 100_000}
         async with (
-            running_cluster(Path(folder), gateway_port=free_port(GATEWAY_PORT), gateway_limits=limits, TURN="auto") as cluster,
+            running_cluster(
+                Path(folder),
+                gateway_port=free_port(GATEWAY_PORT),
+                gateway_limits=limits,
+                TURN="auto",
+                MAX_SOCKETS=str(max_sockets()),
+            ) as cluster,
             Prometheus([one.port for one in cluster.nodes], port=free_port(PROMETHEUS_PORT)) as prometheus,
         ):
             _say(cluster, prometheus)
             await stop.wait()
             console.print("ending …")
     return 0
+
+
+def max_sockets() -> int:
+    """What a node may hold here: as many as it would by itself, or as this machine lets a process open."""
+    wanted = int(Settings.model_fields["max_sockets"].default)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard - SPARE_FILES)
 
 
 def _say(cluster: Cluster, prometheus: Prometheus) -> None:
@@ -49,6 +65,7 @@ def _say(cluster: Cluster, prometheus: Prometheus) -> None:
 Ask it:
   export SECURECONNECT_JWT_SECRET={SECRET} SSL_CERT_FILE={cluster.gateway.certificate}
   export SECURECONNECT_DATABASE_URL={cluster.database_url} SECURECONNECT_BUS_URL={cluster.redis.url}
+  export SECURECONNECT_MAX_SOCKETS={max_sockets()}
   .venv/bin/secureconnect bench calls --url {cluster.url}
   .venv/bin/secureconnect doctor --port {cluster.nodes[0].port}
 

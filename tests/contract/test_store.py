@@ -2,6 +2,7 @@
 services keep their word when many come at once. On SQLite and on a real PostgreSQL; CockroachDB's dialect must at least agree.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -296,6 +297,11 @@ async def cluster(url: str, database: Database) -> AsyncIterator[list[Node]]:
         await other.close()
 
 
+def token_of(subject: str) -> str:
+    claims = {"iss": "us", "aud": "us", "sub": subject, "exp": 4_000_000_000}
+    return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(SECRET), algorithms=["HS256"])
+
+
 class Body(Struct):
     """Stands for a request's body."""
 
@@ -321,12 +327,18 @@ class TestServicesUnderRaces:
 
     @pytest.mark.parametrize("subject", [str(UUID(int=77)), "employee 7"])
     async def test_a_first_sight_makes_one_user(self, cluster: list[Node], subject: str) -> None:
-        claims = {"iss": "us", "aud": "us", "sub": subject, "exp": 4_000_000_000}
-        token = jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(SECRET), algorithms=["HS256"])
+        token = token_of(subject)
         outcomes = await on_each(cluster, lambda node: node.accounts.authenticate(token))
         assert len(set(outcomes)) == 1
         count = select(func.count()).select_from(users)
         assert await cluster[0].database.read(lambda connection: _scalar(connection, count)) == 1
+
+    async def test_strangers_who_are_new_at_once_cost_each_other_nothing(self, cluster: list[Node]) -> None:
+        """As users of an embedding application are after a rollout: a hundred in a second, at any node."""
+        newcomers = [cluster[number % 3].accounts.authenticate(token_of(f"employee {number}")) for number in range(60)]
+        seen = await asyncio.gather(*newcomers)
+        assert len({one.user_id for one in seen}) == 60
+        assert sum(node.database.retries["40001"] for node in cluster) == 0
 
     async def test_whoever_is_being_taken_out_is_not_let_in(self, postgresql: Database) -> None:
         """On a snapshot one would see a member who is none any more, were members not held: then all of it is run again."""

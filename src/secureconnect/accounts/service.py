@@ -248,7 +248,9 @@ class AccountService:
             await store.insert_user(connection, user, self._clock.now(), identity=None if own_id else identity)
             return user
 
-        return await self._database.transact(work)
+        # What must be unique is unique in the table: whoever comes second runs again and finds the first. Serializable, strangers
+        # who are new at the same time would cost each other their transaction, and a hundred of them give up.
+        return await self._database.transact(work, isolation="committed")
 
     async def _sign_in(self, user: User, *, new_password_hash: str | None = None) -> SignIn:
         refresh_token = new_refresh_token()
