@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from secureconnect.push.vapid import new_private_key
 from tests.cluster import Cluster, running_cluster
+from tests.fakes import tabs
 from tests.fakes.people import World
 from tests.fakes.server import ServerProcess
 
@@ -37,7 +39,9 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
     """Three nodes behind the gateway, for all who play on many."""
     wide = {"requests_per_subject": 100_000, "requests_per_address": 1_000_000, "connections_per_address": 10_000}
     folder = tmp_path_factory.mktemp("cluster")
-    async with running_cluster(folder, gateway_limits=wide, RATE_LIMITS="off") as cluster:
+    async with running_cluster(
+        folder, gateway_limits=wide, RATE_LIMITS="off", WEBPUSH_HOSTS=tabs.HOSTS, VAPID_PRIVATE_KEY=new_private_key()
+    ) as cluster:
         yield cluster
     assert [faults(node) for node in cluster.nodes] == [[]] * len(cluster.nodes)
 
@@ -45,7 +49,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
 @pytest.fixture(scope="session")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     """One for all who need nothing special of it; a module that does brings its own."""
-    async with serving(tmp_path_factory.mktemp("data")) as server:
+    async with serving(tmp_path_factory.mktemp("data"), WEBPUSH_HOSTS=tabs.HOSTS) as server:
         yield server
 
 
