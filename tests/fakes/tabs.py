@@ -15,7 +15,7 @@ ENDS = ("call.answered_elsewhere", "call.declined_elsewhere", "call.missed")
 
 
 class Tab:
-    """One closed tab of one person. `pushes` is everything that came, in order."""
+    """One closed tab of one person. `pushes` is everything that came, in order, each with when it came by this loop's clock (`at`)."""
 
     def __init__(self, endpoint: str) -> None:
         self.device_id = str(uuid4())
@@ -24,7 +24,7 @@ class Tab:
         self._came = asyncio.Event()
 
     def take(self, body: bytes) -> None:
-        self.pushes.append(self.browser.read(body))
+        self.pushes.append(self.browser.read(body) | {"at": asyncio.get_running_loop().time()})
         self._came.set()
 
     def about(self, call: Json) -> list[str]:
@@ -53,6 +53,7 @@ class PushService:
         self._provider = Provider(self._deliver)
         self._tabs: dict[str, Tab] = {}
         self._url = ""
+        self._next: asyncio.Future[None] | None = None
         self.answer: Callable[[Tab, Request], Answer] = lambda _tab, _request: Answer(201)
 
     async def tab_of(self, person: Person) -> Tab:
@@ -63,9 +64,16 @@ class PushService:
         await person.ask("PUT", f"/v1/devices/{tab.device_id}", body)
         return tab
 
+    def next_push(self) -> "asyncio.Future[None]":
+        """Done when the next request is there, before it is answered."""
+        self._next = asyncio.get_running_loop().create_future()
+        return self._next
+
     def _deliver(self, request: Request) -> Answer:
         tab = self._tabs[request.path]
         tab.take(request.body)
+        if self._next is not None and not self._next.done():
+            self._next.set_result(None)
         return self.answer(tab, request)
 
 

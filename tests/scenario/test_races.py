@@ -21,7 +21,7 @@ from tests.fakes.tabs import PushService, Tab, push_service
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
 
-RACES = int(os.environ.get("RACES", "40"))
+RACES = int(os.environ.get("RACES", "24"))
 AT_ONCE = 8
 SHORTEST_RING = 5
 PLACES = ("one node", "three nodes") if RACES > 100 else ("one node",)
