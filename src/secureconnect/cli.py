@@ -264,6 +264,24 @@ def calls(
     _measure(run_calls(options, _progress), as_json=as_json)
 
 
+@bench.command
+def initiates(
+    *,
+    url: Url = None,
+    secret: Secret = None,
+    pairs: int = 50,
+    seconds: float = 10.0,
+    rate: float | None = None,
+    as_json: Json = False,
+) -> None:
+    """Rings that nobody answers: how many a second, how long until the other's phone knows."""
+    from secureconnect.load.initiates import run_initiates  # noqa: PLC0415
+    from secureconnect.load.options import InitiatesOptions  # noqa: PLC0415
+
+    options = InitiatesOptions(url=url, secret=secret, pairs=pairs, seconds=seconds, rate=rate)
+    _measure(run_initiates(options, _progress), as_json=as_json)
+
+
 @app.command(name="config")
 def print_config(*, config: ConfigFile = None) -> None:
     """Every setting with its value and a sentence on it; secrets are not shown."""

@@ -15,7 +15,7 @@ ENDS = ("call.answered_elsewhere", "call.declined_elsewhere", "call.missed")
 
 
 class Tab:
-    """One closed tab of one person. `pushes` is everything that came, in order, each with when it came by this loop's clock (`at`)."""
+    """One closed tab of one person. `pushes` is everything that came, in order, each with its moment by the loop's clock (`at`)."""
 
     def __init__(self, endpoint: str) -> None:
         self.device_id = str(uuid4())

@@ -31,7 +31,7 @@ AT_ONCE = 3
 """Calls that begin together when the process dies."""
 RING_SECONDS = 180
 UNDER_WAY_SECONDS = 1.0
-"""A ring that another node had begun to send when it was cancelled arrives within this; one that had still to be claimed is not sent."""
+"""A ring that another node had begun to send when it was cancelled arrives within this; one not claimed yet is not sent."""
 NODE_SETTINGS = {"RATE_LIMITS": "off", "WEBPUSH_HOSTS": TAB_HOSTS}
 
 

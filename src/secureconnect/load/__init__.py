@@ -7,7 +7,8 @@ server measures itself.
 
 from secureconnect.load.calls import run_calls
 from secureconnect.load.connections import run_connections
-from secureconnect.load.options import CallsOptions, ConnectionsOptions, Options, RelayOptions
+from secureconnect.load.initiates import run_initiates
+from secureconnect.load.options import CallsOptions, ConnectionsOptions, InitiatesOptions, Options, RelayOptions
 from secureconnect.load.relay import run_relay
 from secureconnect.load.report import Case, Report
 from secureconnect.load.rest import LoadError
@@ -16,11 +17,13 @@ __all__ = [
     "CallsOptions",
     "Case",
     "ConnectionsOptions",
+    "InitiatesOptions",
     "LoadError",
     "Options",
     "RelayOptions",
     "Report",
     "run_calls",
     "run_connections",
+    "run_initiates",
     "run_relay",
 ]

@@ -27,7 +27,7 @@ async def run_calls(options: CallsOptions, console: Console) -> Report:
         rest = Rest(target.url, connections=max(2 * options.pairs, 16))
         try:
             with Progress(console=console, transient=True, refresh_per_second=4) as progress:
-                run = _Run(rest, target, options, await _set_up(rest, target, options.pairs, progress))
+                run = _Run(rest, target, options, await gather_pairs(rest, target, options.pairs, progress))
                 values = await run.measure(progress)
                 problems = await run.problems()
         finally:
@@ -42,7 +42,8 @@ async def run_calls(options: CallsOptions, console: Console) -> Report:
         )
 
 
-async def _set_up(rest: Rest, target: Target, number: int, progress: Progress) -> list[Pair]:
+async def gather_pairs(rest: Rest, target: Target, number: int, progress: Progress) -> list[Pair]:
+    """So many pairs of people with a conversation each, all at their events sockets. Raises LoadError."""
     task = progress.add_task("people", total=2 * number)
     people = await gather_people(rest, 2 * number, target.secret, lambda done: progress.update(task, completed=done))
 

@@ -52,3 +52,13 @@ class CallsOptions(Options, frozen=True, kw_only=True):
     """Calls begun a second; None begins the next as soon as a pair is free."""
     candidates: int = 4
     """ICE candidates each side sends."""
+
+
+class InitiatesOptions(Options, frozen=True, kw_only=True):
+    """Rings alone: nobody answers."""
+
+    pairs: int = 50
+    """Pairs of people, so rings begun at once."""
+    seconds: float = 10.0
+    rate: float | None = None
+    """Rings begun a second; None begins the next as soon as a pair is free."""
