@@ -28,6 +28,9 @@ SPARE_FILES = 256
 
 REQUEST_SECONDS = 30.0
 """How long a request may take to arrive, from the first byte or the opened connection to the last byte of its body."""
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection stays: longer than deploy/haproxy.cfg keeps one (60), so that it is never we who close it just as the
+gateway sends the next request over it, which it cannot know to repeat."""
 HEAD_BYTES = 32_768
 """Twice what HAProxy takes: a token, cookies, and room. What comes in one piece may be longer."""
 
@@ -111,6 +114,7 @@ class Server(uvicorn.Server):
                 date_header=True,
                 proxy_headers=True,
                 forwarded_allow_ips=settings.trusted_proxies,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 # Half of the time for requests and sockets to end, half for what must be written down after them.
                 timeout_graceful_shutdown=max(1, int(settings.shutdown_seconds / 2)),
                 ssl_certfile=settings.tls_certificate,
