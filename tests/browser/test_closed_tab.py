@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -86,9 +87,9 @@ class Scene:
     def __init__(self, ada: Person, news: Socket, linus: Person, talk: str, tab: ClosedTab, screen: Desktop) -> None:
         self.ada, self.news, self.linus, self.talk, self.tab, self.screen = ada, news, linus, talk, tab, screen
 
-    async def ring(self) -> tuple[Json, Shown]:
+    async def ring(self, **choice: Any) -> tuple[Json, Shown]:
         """Ada rings, the push arrives, and this is what the desktop shows."""
-        call = await self.ada.initiate(self.talk, self.linus)
+        call = await self.ada.initiate(self.talk, self.linus, **choice)
         await self.tab.deliver("call.incoming", call)
         return call, await self.screen.shows("Ada is calling")
 
@@ -98,6 +99,11 @@ class Scene:
         await page.goto(self.tab.worker.url.removesuffix("sw.js") + address)
         await page.get_by_test_id("conversation-item").first.wait_for()
         return page
+
+    async def sweep(self) -> None:
+        """Linus wipes the notifications away."""
+        await self.tab.worker.evaluate("registration.getNotifications().then((all) => all.forEach((one) => one.close()))")
+        await self.screen.clears()
 
     async def known_as_shown(self, call: Json) -> None:
         """Wait until the server knows that one of Linus's devices shows the ring."""
@@ -264,8 +270,15 @@ async def test_answered_on_another_device_it_says_so(scene: Scene) -> None:
     (notice,) = await scene.tab.notices()
     assert (notice["requireInteraction"], notice["silent"], notice["actions"]) == (False, True, [])
     await scene.ada.end(call)
-    await scene.tab.worker.evaluate("registration.getNotifications().then((all) => all.forEach((one) => one.close()))")
-    await scene.screen.clears()
+    await scene.sweep()
+
+
+async def test_a_ring_whose_end_never_arrives_ends_by_itself(scene: Scene) -> None:
+    _, shown = await scene.ring(ring_timeout=5)
+    missed = await scene.screen.shows("Missed video call")
+    assert missed.number == shown.number
+    assert "Accept" not in missed.actions
+    await scene.sweep()
 
 
 async def test_before_the_persons_eyes_the_page_rings(scene: Scene) -> None:

@@ -39,10 +39,10 @@ export function duration(ms) {
   return shown.map((part, index) => (index ? String(part).padStart(2, '0') : String(part))).join(':');
 }
 
-/** A short span, exactly. @param {number} ms @returns {string} `0.4s`, `45s` */
+/** A short span, exactly. @param {number} ms @returns {string} `0.04s`, `45s` */
 export function seconds(ms) {
   const value = Math.max(0, ms) / 1000;
-  return new Intl.NumberFormat(language(), { style: 'unit', unit: 'second', unitDisplay: 'narrow', maximumFractionDigits: value < 10 ? 1 : 0 }).format(value);
+  return new Intl.NumberFormat(language(), { style: 'unit', unit: 'second', unitDisplay: 'narrow', maximumFractionDigits: value < 1 ? 2 : value < 10 ? 1 : 0 }).format(value);
 }
 
 /** @param {number} value @param {Intl.NumberFormatOptions} [options] */
