@@ -106,6 +106,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("store",),
     "alembic": ("store",),
     "redis": ("bus.redis",),
+    "hiredis": ("bus.redis",),
     "joserfc": ("accounts", "push", "load"),  # the load tool mints tokens as an embedding application does
     "argon2": ("accounts",),
     "http_ece": ("push.webpush",),

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from secureconnect.bus.address import SCHEMES, address_of
 from secureconnect.media.ice import TurnServer
 from secureconnect.media.pool import SfuServer
 from secureconnect.webhooks.signing import read_secrets
 
 PREFIX = "SECURECONNECT_"
-BUS_SCHEMES = ("memory", "redis", "rediss")
 SERVICES = {"auth": 8080, "chat": 8082, "video": 8083}
 """What a process may serve, and the port it takes when it serves nothing else."""
 PUSH_SERVICES = ("fcm.googleapis.com", "updates.push.services.mozilla.com", ".notify.windows.com", ".push.apple.com")
@@ -50,7 +50,11 @@ class Settings(BaseSettings):
     public_url: str | None = Field(None, description="How clients reach us, for links; default from host and port.")
     data_dir: Path = Field(Path("data"), description="Where the SQLite database and generated secrets live.")
     database_url: str | None = Field(None, description="Database; default SQLite in data_dir.")
-    bus_url: str = Field("memory://", description="What connects nodes: memory:// for one process, redis://host:6379 for many.")
+    bus_url: str = Field(
+        "memory://",
+        description="What connects nodes: memory:// for one process; redis://host:6379, redis+cluster://host:6379,host:6379 or "
+        "redis+sentinel://host:26379,host:26379/mymaster for many.",
+    )
     jwt_secret: SecretStr | None = Field(
         None, description="Shared HS256 secret, at least 32 characters; made and kept in data_dir when absent."
     )
@@ -159,10 +163,12 @@ class Settings(BaseSettings):
     @field_validator("bus_url")
     @classmethod
     def _known_bus(cls, value: str) -> str:
-        if urlsplit(value).scheme not in BUS_SCHEMES:
-            raise ValueError(
-                f"there is no bus for {value.split(':', maxsplit=1)[0]}://; use {' or '.join(f'{one}://' for one in BUS_SCHEMES)}"
-            )
+        if urlsplit(value).scheme == "memory":
+            return value
+        try:
+            address_of(value)
+        except ValueError as wrong:
+            raise ValueError(f"{wrong}; use memory:// or {' or '.join(f'{one}://' for one in SCHEMES)}") from None
         return value
 
     @model_validator(mode="before")

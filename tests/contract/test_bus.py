@@ -14,7 +14,7 @@ from secureconnect.bus import Backlog, Bus, Entry, memory, open_bus
 from secureconnect.bus.memory import IDLE_SECONDS, MemoryBus
 from secureconnect.clock import SystemClock, unix_microseconds
 from tests.fakes.clock import ManualClock
-from tests.fakes.redis import RedisServer
+from tests.fakes.redis import RedisCluster, RedisSentinels, RedisServer
 
 pytestmark = pytest.mark.anyio
 TOPIC, OTHER = "call:one", "call:other"
@@ -29,14 +29,30 @@ def redis() -> Iterator[RedisServer]:
     server.stop()
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RedisCluster]:
+    servers = RedisCluster()
+    servers.start()
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture(scope="module")
+def sentinel() -> Iterator[RedisSentinels]:
+    # Nobody fails here; a busy machine must not be taken for it.
+    servers = RedisSentinels(down_after=60_000)
+    servers.start()
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture(params=["memory", "redis", "cluster", "sentinel"])
 async def bus(request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
-    if request.param == "redis":
-        server: RedisServer = request.getfixturevalue("redis")
-        server.command("FLUSHALL")
-        url = server.url
-    else:
-        url = "memory://"
+    url = "memory://"
+    if request.param != "memory":
+        servers: RedisServer | RedisCluster | RedisSentinels = request.getfixturevalue(request.param)
+        servers.flush()
+        url = servers.url
     bus = open_bus(url, SystemClock(), "a node")
     running = asyncio.create_task(bus.run())
     yield bus

@@ -10,7 +10,7 @@ from secureconnect.bus import Entry
 from secureconnect.bus.redis.bus import QUEUE_ENTRIES, RedisBus
 from secureconnect.clock import SystemClock
 from secureconnect.errors import Unavailable
-from tests.fakes.redis import RedisServer
+from tests.fakes.redis import RedisCluster, RedisSentinels, RedisServer
 
 pytestmark = pytest.mark.anyio
 TOPIC = "call:0193e5a0"
@@ -26,7 +26,7 @@ def redis() -> Iterator[RedisServer]:
 
 
 @asynccontextmanager
-async def node(redis: RedisServer, name: str) -> AsyncIterator[RedisBus]:
+async def node(redis: RedisServer | RedisCluster | RedisSentinels, name: str) -> AsyncIterator[RedisBus]:
     bus = RedisBus(redis.url, SystemClock(), name)
     running = asyncio.create_task(bus.run())
     try:
@@ -37,9 +37,9 @@ async def node(redis: RedisServer, name: str) -> AsyncIterator[RedisBus]:
         await bus.close()
 
 
-async def until(holds: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
+async def until(holds: Callable[[], bool] | Callable[[], Awaitable[bool]], seconds: float = PATIENCE_SECONDS) -> None:
     """Return when it holds. What happens on the other side of a network can only be asked for."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(seconds):
         while True:
             found = holds()
             if found if isinstance(found, bool) else await found:

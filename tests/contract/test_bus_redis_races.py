@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from secureconnect.bus import Backlog, Entry
-from secureconnect.bus.redis.bus import BATCH, RedisBus
+from secureconnect.bus.redis.bus import RedisBus
+from secureconnect.bus.redis.lane import BATCH
 from secureconnect.bus.redis.scripts import APPEND
 from secureconnect.errors import Unavailable
 from tests.contract.test_bus_redis import TOPIC, node, until

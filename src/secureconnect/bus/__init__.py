@@ -126,7 +126,7 @@ def open_bus(url: str, clock: Clock, node: str) -> Bus:
     scheme = urlsplit(url).scheme
     if scheme == "memory":
         return MemoryBus(clock)
-    if scheme in ("redis", "rediss"):
+    if scheme.partition("+")[0] in ("redis", "rediss"):
         return RedisBus(url, clock, node)
     raise ValueError(f"there is no bus for {scheme}://")
 
@@ -135,4 +135,4 @@ def open_counts(url: str) -> "RedisCounts | None":
     """Who counts for all nodes on the bus of this URL; None when there are no others."""
     from secureconnect.bus.redis import RedisCounts  # noqa: PLC0415
 
-    return RedisCounts(url) if urlsplit(url).scheme in ("redis", "rediss") else None
+    return None if urlsplit(url).scheme == "memory" else RedisCounts(url)

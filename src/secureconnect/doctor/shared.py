@@ -91,8 +91,14 @@ async def _clock(opened: Database) -> Finding:
 async def bus(settings: Settings) -> Finding:
     """Publish and hear, as two nodes would."""
     place = urlsplit(settings.bus_url)
-    where = f"{place.scheme}://{place.hostname}:{place.port or 6379}" if place.hostname else f"{place.scheme}://"
+    where = f"{place.scheme}://{place.netloc.rpartition('@')[2]}{place.path}"
     advice = "start Redis 7 or newer there, or correct bus_url"
+    if place.scheme.endswith("+cluster"):
+        advice = "see `redis-cli --cluster check` there: every slot needs a master that answers; or correct bus_url"
+    elif place.scheme.endswith("+sentinel"):
+        advice = (
+            "see `redis-cli -p 26379 sentinel masters` there: the name must be one of them, and the master up; or correct bus_url"
+        )
     finding = await _attempt("bus", _round_trip(settings.bus_url, where), advice)
     if finding.verdict is Verdict.OK and settings.is_database_shared and not settings.is_bus_shared:
         return ok(

@@ -1,23 +1,21 @@
-"""The bus of a node on one Redis: one writer that sends what is published, one listener, and reads where something is missing."""
+"""The bus of a node on Redis: a lane that sends and a doorbell that hears at each server, the stream for what was not heard."""
 
 import asyncio
-import contextlib
-from collections import deque
-from collections.abc import Awaitable, Coroutine, Sequence
-from itertools import islice
-from typing import Any, NamedTuple, TypeVar, cast
+from collections.abc import Awaitable, Coroutine
+from typing import Any, TypeVar
 
 import structlog
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from secureconnect.bus import Acknowledge, Backlog, BusFigures, Deliver
+from secureconnect.bus.redis.barrier import Barrier
 from secureconnect.bus.redis.doorbell import Doorbell
-from secureconnect.bus.redis.scripts import APPEND, CALL_SECONDS, LOG_ENTRIES, LOG_SECONDS, READ
+from secureconnect.bus.redis.lane import FIRST_PAUSE, LONGEST_PAUSE, Lane
+from secureconnect.bus.redis.places import COMMAND_SECONDS, places_of
+from secureconnect.bus.redis.scripts import READ
 from secureconnect.bus.redis.subscription import Subscription
-from secureconnect.bus.redis.topics import Stored, channel_of, entry_from_channel, keys_of, stored_from, topic_of
+from secureconnect.bus.redis.tally import Tally
+from secureconnect.bus.redis.topics import Pending, Stored, channel_of, entries_from_channel, keys_of, stored_from
 from secureconnect.clock import Clock
 from secureconnect.errors import Unavailable
 
@@ -26,45 +24,35 @@ log = structlog.get_logger(__name__)
 
 QUEUE_ENTRIES = 20_000
 """Entries that may wait while Redis is away: 60 s of 300 a second, some 20 MB. More are refused, which their senders are told."""
-BATCH = 128
-"""Publishes sent as one pipeline. One by one each costs 51 µs of our CPU, in batches of a hundred 10."""
-COMMAND_SECONDS = 5.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
-"""Seconds between attempts to reach a Redis that is away."""
-
-
-class Pending(NamedTuple):
-    number: int
-    topic: str
-    body: bytes
-    sender: str
-    target: str
-    retain: tuple[str, bytes | None] | None
-    acknowledge: Acknowledge | None
+READS = 32
+"""Logs read at once: after a reconnect every topic is, and each read takes a connection."""
 
 
 class RedisBus:
-    """Topics on one Redis. `publisher` names this node to the script; it must be unique."""
+    """Topics on one Redis, on a cluster's masters, or on the master that sentinels name.
+
+    `publisher` names this node to the script; it must be unique. Raises ValueError for a URL that says no such thing.
+    """
 
     def __init__(self, url: str, clock: Clock, publisher: str) -> None:
         self._clock = clock
         self._publisher = publisher
-        retry = Retry(NoBackoff(), 0)
-        self._commands: Redis = Redis.from_url(url, socket_timeout=COMMAND_SECONDS, retry=retry, protocol=3)
-        # A reader that waits for hours must not be cut by the time a command may take.
-        self._listener: Redis = Redis.from_url(url, socket_timeout=None, health_check_interval=15, retry=retry, protocol=3)
-        self._pubsub = Doorbell(self._listener.connection_pool)
-        self._subscriptions: dict[str, Subscription] = {}
-        self._queue: deque[Pending] = deque()
-        self._queued = asyncio.Event()
+        self._places = places_of(url)
+        self._barrier = Barrier()
+        self._tally = Tally()
+        self._lanes: dict[str, Lane] = {}
+        self._doorbells: dict[str, Doorbell] = {}
+        self._loops: dict[str, list[asyncio.Task[None]]] = {}
+        self._homeless: list[Pending] = []
+        self._homeless_since = 0.0
+        self._subscriptions: dict[bytes, Subscription] = {}
+        self._uneasy = asyncio.Event()
+        self._reads = asyncio.Semaphore(READS)
+        self._waiting = 0
         self._sent = asyncio.Event()
         self._sent.set()
-        self._listening = asyncio.Event()
         self._number = 0
-        self._waiting_since = 0.0
-        self._refused = self._failed = self._lost = self._gaps = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sha = ""
 
     def publish(
         self,
@@ -76,28 +64,25 @@ class RedisBus:
         retain: tuple[str, bytes | None] | None = None,
         acknowledge: Acknowledge | None = None,
     ) -> bool:
-        if len(self._queue) >= QUEUE_ENTRIES:
-            self._refused += 1
+        if self._waiting >= QUEUE_ENTRIES:
+            self._tally.refused += 1
             return False
-        if not self._queue:
-            self._waiting_since = self._clock.monotonic()
         self._number += 1
-        self._queue.append(Pending(self._number, topic, body, sender, target, retain, acknowledge))
-        self._queued.set()
+        self._waiting += 1
         self._sent.clear()
+        self._put(Pending(self._number, topic, body, sender, target, retain, acknowledge))
         return True
 
     async def subscribe(self, topic: str, deliver: Deliver) -> None:
-        subscription = Subscription(deliver)
-        self._subscriptions[topic] = subscription
+        channel = channel_of(topic)
+        subscription = self._subscriptions[channel] = Subscription(topic, deliver)
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
-                await self._listening.wait()
-                await _within(self._pubsub.ssubscribe(channel_of(topic)))
+                await self._listen(channel, subscription)
                 await subscription.confirmed.wait()
             subscription.last = (await self.read(topic)).head
             subscription.begun = True
-            await self._catch_up(topic, subscription)
+            await self._catch_up(channel, subscription)
         except BaseException as failure:
             # Nobody will unsubscribe what was never subscribed.
             await asyncio.shield(self._spawn(self.unsubscribe(topic)))
@@ -106,29 +91,32 @@ class RedisBus:
             raise
 
     async def unsubscribe(self, topic: str) -> None:
-        if self._subscriptions.pop(topic, None) is not None:
-            with contextlib.suppress(Unavailable):  # a connection that is gone listens to nothing
-                await _within(self._pubsub.sunsubscribe(channel_of(topic)))
+        channel = channel_of(topic)
+        subscription = self._subscriptions.pop(channel, None)
+        if subscription is not None and subscription.place in self._doorbells:
+            await self._doorbells[subscription.place].remove(channel)
 
     async def read(self, topic: str, after: int | None = None) -> Backlog:
         stored = await self._read(topic, after)
         complete = after is not None and stored.head > 0 and stored.oldest <= after <= stored.head
         return Backlog(stored.head, stored.entries if complete else None, stored.retained)
 
-    async def _read(self, topic: str, after: int | None) -> Stored:
-        head_key, log_key, state_key, _ = keys_of(topic)
-        asked = "" if after is None else str(after)
-        answer: Any = await _within(self._commands.eval(READ, 3, head_key, log_key, state_key, asked))
-        return stored_from(answer)
-
     async def ping(self) -> None:
-        await _within(cast("Awaitable[Any]", self._commands.ping()))
+        await _within(self._places.ping())
 
     async def run(self) -> None:
-        """Until cancelled: send what is published, hear what others publish."""
+        """Until cancelled: send what is published, hear what others publish, go along when topics move to other servers."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._write())
-            group.create_task(self._listen())
+            pause = FIRST_PAUSE
+            self._uneasy.set()
+            while True:
+                await self._uneasy.wait()
+                self._uneasy.clear()
+                settled = await self._go_along(group)
+                pause = FIRST_PAUSE if settled else min(LONGEST_PAUSE, pause * 2)
+                await self._clock.sleep(pause)
+                if not settled or any(one.is_waiting for one in self._doorbells.values()):
+                    self._uneasy.set()
 
     async def flush(self) -> None:
         await self._sent.wait()
@@ -137,117 +125,152 @@ class RedisBus:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._pubsub.aclose()  # type: ignore[no-untyped-call]
-        await self._listener.aclose()
-        await self._commands.aclose()
+        for name in self._lanes:
+            await self._lanes[name].close()
+            await self._doorbells[name].close()
+        await self._places.aclose()
 
     def figures(self) -> BusFigures:
-        lag = self._clock.monotonic() - self._waiting_since if self._queue else 0.0
-        return BusFigures(len(self._queue), lag, self._number, self._refused, self._failed, self._lost, self._gaps)
+        homeless = self._clock.monotonic() - self._homeless_since if self._homeless else 0.0
+        lag = max([lane.lag for lane in self._lanes.values()], default=homeless)
+        tally = self._tally
+        return BusFigures(self._waiting, max(lag, homeless), self._number, tally.refused, tally.failed, tally.lost, tally.gaps)
 
-    async def _write(self) -> None:
-        """One writer, so what one caller publishes keeps its order. A batch is sent until it is known to have arrived."""
-        pause = FIRST_PAUSE
-        while True:
-            await self._queued.wait()
-            batch = list(islice(self._queue, BATCH))
-            try:
-                seqs = await self._append(batch)
-            except (RedisError, OSError, TimeoutError) as failure:
-                self._failed += 1
-                log.warning("bus waits for redis", error=type(failure).__name__, waiting=len(self._queue))
-                await self._clock.sleep(pause)
-                pause = min(LONGEST_PAUSE, pause * 2)
-                continue
-            pause = FIRST_PAUSE
-            self._waiting_since = self._clock.monotonic()
-            for pending, seq in zip(batch, seqs, strict=True):
-                self._queue.popleft()
-                if pending.acknowledge is not None:
-                    pending.acknowledge(int(seq))
-            if not self._queue:
-                self._queued.clear()
-                self._sent.set()
+    def _put(self, one: Pending) -> None:
+        lane = self._lanes.get(self._places.of(one.topic))
+        if lane is None:
+            self._homeless_since = self._homeless_since if self._homeless else self._clock.monotonic()
+            self._homeless.append(one)
+        else:
+            lane.put(one)
 
-    async def _append(self, batch: Sequence[Pending]) -> list[bytes]:
-        if not self._sha:
-            self._sha = await self._commands.script_load(APPEND)
-        # All or none: of a batch that was carried out in part, what failed would be taken for repeated when it is sent again.
-        pipeline = self._commands.pipeline(transaction=True)
-        for one in batch:
-            kept = ("", "", "") if one.retain is None else _retain(*one.retain)
-            keys = keys_of(one.topic)
-            keep = CALL_SECONDS if one.topic.startswith("call:") else LOG_SECONDS
-            values = (self._publisher, one.number, one.sender, one.target, one.body, LOG_ENTRIES, LOG_SECONDS, *kept, keep)
-            pipeline.evalsha(self._sha, len(keys), *keys, *values)
+    def _settled(self, entries: int) -> None:
+        self._waiting -= entries
+        if not self._waiting:
+            self._sent.set()
+
+    async def _go_along(self, group: asyncio.TaskGroup) -> bool:
+        """Look where topics live; where that has changed, move what waits and what listens. False when nobody knows."""
         try:
-            seqs: list[bytes] = await pipeline.execute()
-        except NoScriptError:
-            self._sha = ""  # a Redis that has restarted knows no scripts
-            raise
-        return seqs
+            moved = await self._places.refresh()
+        except (RedisError, OSError, TimeoutError) as failure:
+            log.warning("bus looks for redis again soon", error=type(failure).__name__)
+            return False
+        if moved or not self._lanes:
+            async with self._barrier.alone():
+                self._places.adopt()
+                self._open(group)
+                self._deal()
+            await self._move_subscriptions()
+            await self._abandon()
+        for doorbell in self._doorbells.values():
+            await doorbell.repeat()
+        return True
 
-    async def _listen(self) -> None:
-        pause = FIRST_PAUSE
-        self._pubsub.listener = asyncio.current_task()
-        while True:
-            try:
-                if not self._listening.is_set():
-                    await self._pubsub.connect()
-                    if not self._pubsub.subscribed:
-                        # Its own channel keeps the connection in subscriber mode when nobody here listens to anything.
-                        await self._pubsub.ssubscribe(channel_of(f"node:{self._publisher}"))
-                    self._listening.set()
-                message = await self._pubsub.get_message(timeout=None)
-                pause = FIRST_PAUSE
-            except (RedisError, OSError) as failure:
-                self._listening.clear()
-                self._lost += 1
-                log.warning("bus listens again soon", error=type(failure).__name__)
-                await self._clock.sleep(pause)
-                pause = min(LONGEST_PAUSE, pause * 2)
+    def _open(self, group: asyncio.TaskGroup) -> None:
+        """A lane and a doorbell for every place that has none."""
+        for name in self._places.names():
+            if name in self._lanes:
                 continue
-            if message is not None:
-                self._on_message(message)
+            lane = self._lanes[name] = Lane(
+                self._places.connection(name),
+                self._publisher,
+                self._clock,
+                self._barrier,
+                self._tally,
+                settled=self._settled,
+                uneasy=self._uneasy.set,
+                elsewhere=self._places.eval,
+            )
+            doorbell = self._doorbells[name] = Doorbell(
+                self._places.connection(name),
+                self._clock,
+                self._tally,
+                heard=self._heard,
+                confirmed=self._confirmed,
+                uneasy=self._uneasy.set,
+            )
+            self._loops[name] = [group.create_task(lane.run()), group.create_task(doorbell.run())]
 
-    def _on_message(self, message: dict[str, Any]) -> None:
-        topic = topic_of(message["channel"])
-        subscription = self._subscriptions.get(topic)
+    def _deal(self) -> None:
+        """Everything that waits goes to the lane of its topic, in the order in which it was published."""
+        waiting, self._homeless = self._homeless, []
+        for lane in self._lanes.values():
+            waiting += lane.take_all()
+        for one in sorted(waiting, key=lambda pending: pending.number):
+            self._put(one)
+
+    async def _move_subscriptions(self) -> None:
+        for channel, subscription in list(self._subscriptions.items()):
+            if self._places.of(subscription.topic) == subscription.place:
+                continue
+            if subscription.place in self._doorbells:
+                await self._doorbells[subscription.place].remove(channel)
+            if self._subscriptions.get(channel) is subscription:
+                await self._listen(channel, subscription)
+
+    async def _abandon(self) -> None:
+        """Let go of the places where nothing lives any more."""
+        for name in self._lanes.keys() - set(self._places.names()):
+            for loop in self._loops.pop(name):
+                loop.cancel()
+            await self._lanes.pop(name).close()
+            await self._doorbells.pop(name).close()
+
+    async def _listen(self, channel: bytes, subscription: Subscription) -> None:
+        subscription.place = self._places.of(subscription.topic)
+        doorbell = self._doorbells.get(subscription.place)
+        if doorbell is None:
+            subscription.place = ""  # the next look at the places finds it one
+        else:
+            await doorbell.add(channel)
+
+    def _confirmed(self, channel: bytes) -> None:
+        """The first confirmation, or a new one after a reconnect: what was published in between is in the stream."""
+        subscription = self._subscriptions.get(channel)
         if subscription is None:
             return
-        if message["type"] == "ssubscribe":
-            # The first confirmation, or a new one after a reconnect: what was published in between is in the stream.
-            subscription.confirmed.set()
-            if subscription.begun:
-                subscription.held = subscription.held if subscription.held is not None else []
-                self._spawn(self._catch_up(topic, subscription))
-        elif message["type"] == "smessage" and not subscription.hear(entry_from_channel(message["data"])):
-            self._gaps += 1
-            self._spawn(self._catch_up(topic, subscription))
+        subscription.confirmed.set()
+        if subscription.begun:
+            subscription.hold()
+            self._spawn(self._catch_up(channel, subscription))
 
-    async def _catch_up(self, topic: str, subscription: Subscription) -> None:
+    def _heard(self, channel: bytes, message: bytes) -> None:
+        subscription = self._subscriptions.get(channel)
+        if subscription is None:
+            return
+        complete = True
+        for entry in entries_from_channel(message):
+            complete = subscription.hear(entry) and complete
+        if not complete:
+            self._tally.gaps += 1
+            self._spawn(self._catch_up(channel, subscription))
+
+    async def _catch_up(self, channel: bytes, subscription: Subscription) -> None:
         """Read from the stream what a subscription has not heard, until nothing is missing or it is no longer the topic's own."""
-        while self._subscriptions.get(topic) is subscription:
+        while self._subscriptions.get(channel) is subscription:
             try:
-                stored = await self._read(topic, subscription.last)
+                stored = await self._read(subscription.topic, subscription.last)
             except Unavailable:
                 await self._clock.sleep(FIRST_PAUSE)
                 continue
             if stored.oldest > subscription.last > 0:
-                kind, _, name = topic.partition(":")
+                kind, _, name = subscription.topic.partition(":")
                 log.warning("the log does not reach back", after=subscription.last, oldest=stored.oldest, **{kind: name[-8:]})
             if subscription.catch_up(stored.entries):
                 return
+
+    async def _read(self, topic: str, after: int | None) -> Stored:
+        asked = "" if after is None else str(after)
+        async with self._reads:
+            answer: Any = await _within(self._places.eval(READ, 3, *keys_of(topic)[:3], asked))
+        return stored_from(answer)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _retain(key: str, value: bytes | None) -> tuple[str, str, bytes]:
-    return ("remove", key, b"") if value is None else ("set", key, value)
 
 
 async def _within(work: Awaitable[T]) -> T:

@@ -3,14 +3,13 @@
 It keeps two numbers a key and forgets both after two periods. A Redis that is slow or away is given up soon: a request waits.
 """
 
+import asyncio
 from collections.abc import Sequence
 from hashlib import sha256
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
+from secureconnect.bus.redis.places import places_of
 from secureconnect.errors import Unavailable
 
 ANSWER_SECONDS = 0.25
@@ -44,44 +43,22 @@ return string.format('%.6f', wait * seconds)
 
 
 class RedisCounts:
-    """Uses counted on one Redis, each (key, limit, seconds)."""
+    """Uses counted on the servers of a bus, each (key, limit, seconds)."""
 
     def __init__(self, url: str) -> None:
-        self._redis: Redis = Redis.from_url(
-            url,
-            socket_timeout=ANSWER_SECONDS,
-            socket_connect_timeout=ANSWER_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-            protocol=3,
-        )
-        self._sha = ""
+        self._places = places_of(url, ANSWER_SECONDS)
 
     async def hit(self, uses: Sequence[tuple[str, int, float]], now: float) -> list[float]:
         """0 for each use that was counted, the seconds to wait for each that was one too many. Raises Unavailable."""
+        asked = [self._places.eval(HIT, 1, _name_of(key), limit, repr(seconds), f"{now:.6f}") for key, limit, seconds in uses]
         try:
-            return [float(answer) for answer in await self._evaluate(uses, now)]
+            async with asyncio.timeout(2 * ANSWER_SECONDS):
+                return [float(answer) for answer in await asyncio.gather(*asked)]
         except (RedisError, OSError, TimeoutError) as failure:
-            self._sha = ""  # whoever comes back may have forgotten the script
             raise Unavailable("Redis does not answer.") from failure
 
     async def close(self) -> None:
-        await self._redis.aclose()
-
-    async def _evaluate(self, uses: Sequence[tuple[str, int, float]], now: float) -> list[bytes]:
-        try:
-            return await self._send(uses, now)
-        except NoScriptError:
-            self._sha = ""
-            return await self._send(uses, now)
-
-    async def _send(self, uses: Sequence[tuple[str, int, float]], now: float) -> list[bytes]:
-        if not self._sha:
-            self._sha = await self._redis.script_load(HIT)
-        pipeline = self._redis.pipeline(transaction=False)
-        for key, limit, seconds in uses:
-            pipeline.evalsha(self._sha, 1, _name_of(key), limit, seconds, f"{now:.6f}")
-        answers: list[bytes] = await pipeline.execute()
-        return answers
+        await self._places.aclose()
 
 
 def _name_of(key: str) -> str:

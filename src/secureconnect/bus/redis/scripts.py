@@ -1,11 +1,13 @@
 """What Redis itself runs for the bus, each as one step: append to a topic, and read one. Called by the bus alone.
 
-`topics` says which keys a topic has.
+`topics` says which keys a topic has, and writes the arguments.
 """
 
 LOG_ENTRIES = 1024
 LOG_SECONDS = 900
-"""How long a log outlives its last entry: longer than any grace, short enough that ended calls do not pile up."""
+"""How long a log is kept: a minute less than this after its last entry, or all of it. Longer than any grace, short enough that
+ended calls do not pile up.
+"""
 CALL_SECONDS = 90_000
 """The same for the head and the retained state of a call: a call may be silent for all its life of a day (`calls.call.LIFE`), and
 whoever comes back must find what was said of it. A call that is over has no state, and its head is small.
@@ -13,30 +15,52 @@ whoever comes back must find what was said of it. A call that is over has no sta
 
 APPEND = """
 local head, log, state, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local publisher, number, sender, target, body = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local mark = redis.call('HGET', head, publisher)
-if mark then
-    local last, seq = string.match(mark, '(%d+) (%d+)')
-    if tonumber(number) <= tonumber(last) then return seq end
+local publisher, server = ARGV[1], ARGV[2]
+local known = redis.call('HMGET', head, 'seq', 'server', 'kept', publisher)
+local now = redis.call('TIME')
+local seq, last, last_seq = tonumber(known[1] or 0), 0, nil
+if known[4] then
+    last, last_seq = string.match(known[4], '(%d+) (%d+)')
+    last = tonumber(last)
 end
-local seq
-if redis.call('HEXISTS', head, 'seq') == 1 then
-    seq = string.format('%.0f', redis.call('HINCRBY', head, 'seq', 1))
-else
-    local now = redis.call('TIME')
-    seq = string.format('%.0f', now[1] * 1000000 + now[2])
-    redis.call('HSET', head, 'seq', seq)
+if known[2] ~= server then seq = math.max(seq, now[1] * 1000000 + now[2] - 1) end
+local seqs, told, retains = {}, {}, false
+for at = 6, #ARGV, 7 do
+    local number, sender, target, body, change = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+    if number > last then
+        seq, last = seq + 1, number
+        last_seq = string.format('%.0f', seq)
+        redis.call('XADD', log, 'MAXLEN', '~', ARGV[3], last_seq .. '-0', 's', sender, 't', target, 'b', body)
+        if change == 'set' then
+            redis.call('HSET', state, ARGV[at + 5], ARGV[at + 6])
+            retains = true
+        elseif change == 'remove' then
+            redis.call('HDEL', state, ARGV[at + 5])
+        end
+        told[#told + 1] = last_seq .. ' ' .. sender .. ' ' .. target .. ' ' .. #body .. '\\n' .. body
+    end
+    seqs[#seqs + 1] = last_seq
 end
-redis.call('HSET', head, publisher, number .. ' ' .. seq)
-redis.call('XADD', log, 'MAXLEN', '~', ARGV[6], seq .. '-0', 's', sender, 't', target, 'b', body)
-if ARGV[8] == 'set' then redis.call('HSET', state, ARGV[9], ARGV[10])
-elseif ARGV[8] == 'remove' then redis.call('HDEL', state, ARGV[9]) end
-redis.call('EXPIRE', log, ARGV[7])
-for _, key in ipairs({head, state}) do redis.call('EXPIRE', key, ARGV[11]) end
-redis.call('SPUBLISH', channel, seq .. ' ' .. sender .. ' ' .. target .. ' ' .. body)
-return seq
+if #told > 0 then
+    redis.call('HSET', head, 'seq', last_seq, 'server', server, publisher, string.format('%.0f', last) .. ' ' .. last_seq)
+    if retains or not known[3] or math.abs(now[1] - known[3]) >= 60 then
+        redis.call('HSET', head, 'kept', now[1])
+        redis.call('EXPIRE', log, ARGV[4])
+        redis.call('EXPIRE', head, ARGV[5])
+        redis.call('EXPIRE', state, ARGV[5])
+    end
+    redis.call('SPUBLISH', channel, table.concat(told))
+end
+return seqs
 """
-"""A publisher that does not know whether its last batch arrived sends it again; its numbers tell the script what it has seen."""
+"""Entries of one publisher on one topic, in order; answers the seq of each.
+
+A publisher that does not know whether its last batch arrived sends it again; its numbers tell the script what it has seen.
+
+Seqs begin at the time in microseconds and count by one, so they stay far behind the time. A topic that this server has not
+written before (`server` is its run id: another master took over, or it restarted) goes on from the time: whatever the one before
+gave and did not pass on, no seq is given twice, and whoever heard more sees a gap instead of mistaking the new for the old.
+"""
 
 READ = """
 local seq = redis.call('HGET', KEYS[1], 'seq')

@@ -1,4 +1,4 @@
-"""What a node has heard of one topic, and what it holds back until nothing before it is missing. The bus fills it."""
+"""What a node has heard of one topic, and what it holds back until nothing before it is missing. Filled by the bus."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,8 +9,10 @@ from secureconnect.bus import Deliver, Entry
 class Subscription:
     """One topic that somebody here listens to, heard up to `last`. While it begins or catches up, what arrives waits in `held`."""
 
-    def __init__(self, deliver: Deliver) -> None:
+    def __init__(self, topic: str, deliver: Deliver) -> None:
+        self.topic = topic
         self.deliver = deliver
+        self.place = ""
         self.last = 0
         self.begun = False
         self.held: list[Entry] | None = []
@@ -27,6 +29,11 @@ class Subscription:
             self.held = [entry]
             return False
         return True
+
+    def hold(self) -> None:
+        """Deliver nothing until `catch_up`."""
+        if self.held is None:
+            self.held = []
 
     def catch_up(self, missed: Sequence[Entry]) -> bool:
         """Deliver what was missed, then what was held; False when something is missing even so."""
