@@ -20,6 +20,7 @@ from msgspec import json
 from secureconnect.accounts.application_tokens import ApplicationTokens
 from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer
 from secureconnect.accounts.devices import DeviceService
+from secureconnect.accounts.ended import EndedSignIns
 from secureconnect.accounts.ring_tokens import RingTokens
 from secureconnect.accounts.service import AccountService
 from secureconnect.accounts.verification import TokenVerifier
@@ -37,7 +38,7 @@ from secureconnect.clock import CorrectedClock, SystemClock, unix_microseconds
 from secureconnect.config import ConfigurationError, Settings
 from secureconnect.data_dir import claim, shared_secret, vapid_key
 from secureconnect.errors import ServiceError
-from secureconnect.ids import ConversationId, IdFactory, NodeId, UserId
+from secureconnect.ids import ConversationId, DeviceId, IdFactory, NodeId, UserId
 from secureconnect.instruments import (
     CallCounter,
     count_push,
@@ -100,6 +101,8 @@ class Application:
         self.sfu = SfuServers(settings, secret, self.clock)
 
         # What people can do
+        lifetime = timedelta(seconds=settings.access_token_seconds)
+        self.ended = EndedSignIns(database=self.database, bus=self.bus, clock=self.clock, lifetime=lifetime)
         self.accounts = self._make_accounts(secret)
         self.ring_tokens = RingTokens(secret=secret, issuer=settings.jwt_issuer, audience=settings.jwt_audience, clock=self.clock)
         self.application_tokens = ApplicationTokens(
@@ -144,6 +147,7 @@ class Application:
                 secret=secret, issuer=issuer, audience=audience, outside=settings.jwks, http=self.http, clock=self.clock
             ),
             refresh_lifetime=timedelta(days=settings.refresh_token_days),
+            ended=self.ended,
         )
 
     def _make_devices(self) -> DeviceService:
@@ -151,6 +155,9 @@ class Application:
             self.database,
             self.clock,
             self.senders.keys(),
+            bus=self.bus,
+            ended=self.ended,
+            on_revoked=self._on_device_revoked,
             webpush_hosts=self.settings.webpush_hosts,
             webpush_key=self.vapid.public_key if self.vapid is not None else None,
         )
@@ -321,6 +328,9 @@ class Application:
     async def _on_member_removed(self, conversation_id: ConversationId, user_id: UserId) -> None:
         await self.calls.member_removed(conversation_id, user_id)
 
+    async def _on_device_revoked(self, user_id: UserId, device_id: DeviceId) -> None:
+        await self.calls.device_revoked(user_id, device_id)
+
     async def _authenticate(self, token: str) -> UserId:
         return (await self.accounts.authenticate(token)).user_id
 
@@ -334,6 +344,7 @@ class Application:
         await prepare_schema(self.database)
         if self.database.is_shared:
             await self.timekeeper.measure()
+        await self.ended.load()
         await self.timers.start()
         await self.outbox.start()
         own_servers = [self.turn.run] if self.turn is not None else []
@@ -342,7 +353,7 @@ class Application:
         if self.webhooks is not None:
             await self.webhooks.start()
             own_servers.append(self.webhooks.run)
-        books = (self.quality.run, self.receipts.run)
+        books = (self.quality.run, self.receipts.run, self.ended.run)
         loops = (self.bus.run, self.timers.run, self.sockets.keep_alive, self.outbox.run, self._watch_lag, self.sfu.run, *books)
         for run in (*loops, *own_servers):
             self._loops.append(begin(run()))

@@ -27,6 +27,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy_cockroachdb.asyncpg import CockroachDBDialect_asyncpg  # type: ignore[import-untyped]
 
 from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer
+from secureconnect.accounts.ended import EndedSignIns
 from secureconnect.accounts.service import AccountService
 from secureconnect.accounts.verification import TokenVerifier
 from secureconnect.bus.memory import MemoryBus
@@ -272,6 +273,7 @@ class Node:
             issuer=TokenIssuer(secret=SECRET, issuer="us", audience="us", lifetime=timedelta(minutes=15)),
             verifier=TokenVerifier(secret=SECRET, issuer="us", audience="us", outside={}, http=self.http, clock=clock),
             refresh_lifetime=timedelta(days=30),
+            ended=EndedSignIns(database=database, bus=MemoryBus(clock), clock=clock, lifetime=timedelta(minutes=15)),
         )
         self.chat = ChatService(
             database=database, bus=MemoryBus(clock), ids=self.ids, clock=clock, on_member_removed=self._on_member_removed

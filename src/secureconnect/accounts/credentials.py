@@ -93,8 +93,8 @@ class TokenIssuer:
         self._key = OctKey.import_key(secret)
         self._audience = audience
 
-    def issue(self, subject: UUID, name: str, *, token_id: UUID, now: datetime) -> str:
-        """A token for `subject`, valid from `now` for the issuer's lifetime. `token_id` becomes its `jti`."""
+    def issue(self, subject: UUID, name: str, *, token_id: UUID, now: datetime, sign_in: UUID | None = None) -> str:
+        """A token for `subject`, valid from `now` for the issuer's lifetime. `token_id` becomes its `jti`, `sign_in` its `sid`."""
         issued_at = int(now.timestamp())
         claims = {
             "iss": self.issuer,
@@ -105,4 +105,6 @@ class TokenIssuer:
             "exp": issued_at + int(self.lifetime.total_seconds()),
             "jti": str(token_id),
         }
+        if sign_in is not None:
+            claims["sid"] = str(sign_in)
         return jwt.encode({"alg": OWN_ALGORITHM}, claims, self._key, algorithms=[OWN_ALGORITHM])

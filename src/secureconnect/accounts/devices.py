@@ -1,22 +1,28 @@
-"""The devices that a person can be woken on. Called by api.devices; what is sent to them is decided in `push`.
+"""The devices of a person: how each can be woken, and how one is signed out from afar. Called by api.devices.
 
 Must not talk to a provider: whether a token is any good shows when the first push is sent.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Literal
+from uuid import UUID
 
 from msgspec import Struct, json
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from secureconnect.accounts.ended import EndedSignIns
+from secureconnect.accounts.events import DeviceRevoked
+from secureconnect.bus import Bus, user_topic
 from secureconnect.clock import Clock
 from secureconnect.errors import NotFound, Unprocessable
 from secureconnect.ids import DeviceId, UserId
 from secureconnect.push import Provider
 from secureconnect.push.subscription import Subscription, fault_of
+from secureconnect.signaling.protocol import encode
 from secureconnect.store import Database
 from secureconnect.store import devices as store
+from secureconnect.store.accounts import SignedInDevice, revoke_device, signed_in_devices
 from secureconnect.store.devices import Device
 
 REGISTRATIONS_PER_USER = 20
@@ -30,6 +36,7 @@ TOKENS = {
 }
 """What a provider's token looks like."""
 
+OnRevoked = Callable[[UserId, DeviceId], Awaitable[None]]
 Platform = Literal["android", "ios", "web", "desktop"]
 
 
@@ -55,9 +62,15 @@ class DeviceService:
         clock: Clock,
         providers: Collection[Provider],
         *,
+        bus: Bus,
+        ended: EndedSignIns,
+        on_revoked: OnRevoked,
         webpush_hosts: Collection[str] = (),
         webpush_key: str | None = None,
     ) -> None:
+        self._bus = bus
+        self._ended = ended
+        self._on_revoked = on_revoked
         self._database = database
         self._clock = clock
         self._providers = frozenset(providers)
@@ -82,13 +95,33 @@ class DeviceService:
 
         return await self._database.transact(work)
 
-    async def remove(self, user_id: UserId, device_id: DeviceId) -> None:
-        """This device is woken no more. Doing it again changes nothing."""
-        await self._database.transact(lambda connection: store.remove_device(connection, user_id, device_id))
+    async def forget(self, user_id: UserId, device_id: DeviceId, provider: Provider) -> None:
+        """This device is woken by this provider no more; it stays signed in. Doing it again changes nothing."""
+        await self._database.transact(lambda connection: store.remove_device(connection, user_id, device_id, provider))
+
+    async def revoke(self, user_id: UserId, device_id: DeviceId) -> None:
+        """Sign this device out: it is woken no more, its tokens end, its sockets close. Doing it again changes nothing.
+
+        Its tokens are those of sign-ins that named it.
+        """
+        now = self._clock.now()
+
+        async def work(connection: AsyncConnection) -> list[UUID]:
+            await store.remove_device(connection, user_id, device_id)
+            return await revoke_device(connection, user_id, device_id, now)
+
+        self._ended.add(await self._database.transact(work))
+        self._bus.publish(user_topic(user_id), encode(DeviceRevoked(device_id, now)))
+        await self._on_revoked(user_id, device_id)
 
     async def of_user(self, user_id: UserId) -> list[Device]:
         """All ways to wake this person, the most recently seen first; at most 20."""
         return await self._database.read(lambda connection: store.devices_of(connection, [user_id]))
+
+    async def signed_in(self, user_id: UserId) -> list[SignedInDevice]:
+        """The devices with a sign-in of this person that named them and has not ended."""
+        now = self._clock.now()
+        return await self._database.read(lambda connection: signed_in_devices(connection, user_id, now))
 
     def webpush_key(self) -> str:
         """What a browser subscribes with (`applicationServerKey`): 65 bytes as base64url. Raises NotFound when Web Push is off."""

@@ -12,6 +12,7 @@ from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer, new_refresh_token, refresh_token_hash
+from secureconnect.accounts.ended import EndedSignIns
 from secureconnect.accounts.verification import Claims, TokenVerifier
 from secureconnect.clock import Clock
 from secureconnect.errors import (
@@ -23,7 +24,7 @@ from secureconnect.errors import (
     Unprocessable,
     WrongCredentials,
 )
-from secureconnect.ids import IdFactory, UserId, short
+from secureconnect.ids import DeviceId, IdFactory, UserId, short
 from secureconnect.store import Database
 from secureconnect.store import accounts as store
 from secureconnect.store.accounts import Account, Identity, RefreshToken, User
@@ -74,6 +75,7 @@ class AccountService:
         issuer: TokenIssuer,
         verifier: TokenVerifier,
         refresh_lifetime: timedelta,
+        ended: EndedSignIns,
     ) -> None:
         self._database = database
         self._ids = ids
@@ -82,9 +84,18 @@ class AccountService:
         self._issuer = issuer
         self._verifier = verifier
         self.refresh_lifetime = refresh_lifetime
+        self._ended = ended
         self._principals: OrderedDict[Identity, Principal] = OrderedDict()
 
-    async def register(self, *, email: str, password: str, display_name: str, idempotency_key: str | None = None) -> SignIn:
+    async def register(
+        self,
+        *,
+        email: str,
+        password: str,
+        display_name: str,
+        idempotency_key: str | None = None,
+        device_id: DeviceId | None = None,
+    ) -> SignIn:
         """Make an account and sign in.
 
         Raises EmailTaken, Unprocessable, IdempotencyKeyReused (also when the password is not the first request's).
@@ -113,9 +124,9 @@ class AccountService:
         account = await self._database.transact(work)
         if account.user.user_id != user.user_id and not await self._passwords.verify(account.password_hash, password):
             raise IdempotencyKeyReused
-        return await self._sign_in(account.user)
+        return await self._sign_in(account.user, device_id)
 
-    async def login(self, *, email: str, password: str) -> SignIn:
+    async def login(self, *, email: str, password: str, device_id: DeviceId | None = None) -> SignIn:
         """Sign in. Raises WrongCredentials, after the same time whether or not there is such an account."""
         email = normal_email(email)
         require_storable("email", email)
@@ -125,8 +136,8 @@ class AccountService:
         if account is None or password_hash is None or not fits:
             raise WrongCredentials
         if not self._passwords.needs_rehash(password_hash):
-            return await self._sign_in(account.user)
-        return await self._sign_in(account.user, new_password_hash=await self._passwords.hash(password))
+            return await self._sign_in(account.user, device_id)
+        return await self._sign_in(account.user, device_id, new_password_hash=await self._passwords.hash(password))
 
     async def refresh(self, refresh_token: str) -> SignIn:
         """Exchange a refresh token for the next (rotation: RFC 9700, section 4.14.2).
@@ -137,39 +148,46 @@ class AccountService:
         token_hash = refresh_token_hash(refresh_token)
         successor = new_refresh_token()
         now = self._clock.now()
+        ended: list[UUID] = []
 
-        async def work(connection: AsyncConnection) -> User | Unauthenticated:
+        async def work(connection: AsyncConnection) -> tuple[User, UUID] | Unauthenticated:
             token = await store.find_refresh_token(connection, token_hash)
             if token is None:
                 return Unauthenticated("This refresh token is not known here: sign in again.")
             if token.used_at is not None:
                 await store.revoke_family(connection, token.family_id, now)
+                ended.append(token.family_id)
                 return RefreshReused()
             if token.revoked_at is not None or token.expires_at <= now:
                 return Unauthenticated("This sign-in has ended: sign in again.")
             await store.use_refresh_token(connection, token_hash, now)
-            await store.insert_refresh_token(connection, self._link(token.user_id, token.family_id, successor, now))
+            link = self._link(token.user_id, token.family_id, successor, now, token.device_id)
+            await store.insert_refresh_token(connection, link)
             user = await store.find_user(connection, token.user_id)
             assert user is not None, "a token refers to its user"
-            return user
+            return user, token.family_id
 
         # Serializable: two that both read the token as unused cannot both commit, and the loser runs again and reads it as used.
         # A refusal is returned from the transaction, not raised, so that ending the family is committed.
         outcome = await self._database.transact(work)
         if isinstance(outcome, Unauthenticated):
+            self._ended.add(ended)
             raise outcome
-        return self._granted(outcome, successor)
+        user, family_id = outcome
+        return self._granted(user, family_id, successor)
 
     async def logout(self, refresh_token: str) -> None:
         """End the sign-in that this token belongs to. Doing it again, or with an unknown token, changes nothing."""
         now = self._clock.now()
 
-        async def work(connection: AsyncConnection) -> None:
+        async def work(connection: AsyncConnection) -> list[UUID]:
             token = await store.find_refresh_token(connection, refresh_token_hash(refresh_token))
-            if token is not None:
-                await store.revoke_family(connection, token.family_id, now)
+            if token is None:
+                return []
+            await store.revoke_family(connection, token.family_id, now)
+            return [token.family_id]
 
-        await self._database.transact(work)
+        self._ended.add(await self._database.transact(work))
 
     async def authenticate(self, token: str) -> Principal:
         """Who bears this access token. Somebody new with a valid token becomes a user at once.
@@ -177,6 +195,8 @@ class AccountService:
         Raises Unauthenticated, TokenExpired; Unavailable when an outside issuer's keys or the database are out of reach.
         """
         claims = await self._verifier.verify(token)
+        if claims.sign_in in self._ended:
+            raise Unauthenticated("This sign-in has ended: sign in again.")
         identity = Identity(claims.issuer, claims.subject)
         principal = self._principals.get(identity)
         if principal is None:
@@ -252,9 +272,9 @@ class AccountService:
         # who are new at the same time would cost each other their transaction, and a hundred of them give up.
         return await self._database.transact(work, isolation="committed")
 
-    async def _sign_in(self, user: User, *, new_password_hash: str | None = None) -> SignIn:
-        refresh_token = new_refresh_token()
-        link = self._link(user.user_id, self._ids.new(), refresh_token, self._clock.now())
+    async def _sign_in(self, user: User, device_id: DeviceId | None, *, new_password_hash: str | None = None) -> SignIn:
+        refresh_token, family_id = new_refresh_token(), self._ids.new()
+        link = self._link(user.user_id, family_id, refresh_token, self._clock.now(), device_id)
 
         async def work(connection: AsyncConnection) -> None:
             if new_password_hash is not None:
@@ -262,22 +282,26 @@ class AccountService:
             await store.insert_refresh_token(connection, link)
 
         await self._database.transact(work)
-        return self._granted(user, refresh_token)
+        return self._granted(user, family_id, refresh_token)
 
-    def _link(self, user_id: UserId, family_id: UUID, refresh_token: str, now: datetime) -> RefreshToken:
+    def _link(
+        self, user_id: UserId, family_id: UUID, refresh_token: str, now: datetime, device_id: DeviceId | None
+    ) -> RefreshToken:
         return RefreshToken(
             token_hash=refresh_token_hash(refresh_token),
             family_id=family_id,
             user_id=user_id,
             created_at=now,
             expires_at=now + self.refresh_lifetime,
+            device_id=device_id,
         )
 
-    def _granted(self, user: User, refresh_token: str) -> SignIn:
-        return SignIn(user, self._access_token(user), refresh_token, int(self._issuer.lifetime.total_seconds()))
+    def _granted(self, user: User, family_id: UUID, refresh_token: str) -> SignIn:
+        return SignIn(user, self._access_token(user, family_id), refresh_token, int(self._issuer.lifetime.total_seconds()))
 
-    def _access_token(self, user: User) -> str:
-        return self._issuer.issue(user.user_id, user.display_name, token_id=self._ids.new(), now=self._clock.now())
+    def _access_token(self, user: User, sign_in: UUID | None = None) -> str:
+        now = self._clock.now()
+        return self._issuer.issue(user.user_id, user.display_name, token_id=self._ids.new(), now=now, sign_in=sign_in)
 
 
 def normal_email(email: str) -> str:

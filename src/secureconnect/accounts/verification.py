@@ -7,6 +7,7 @@ Nothing of the token appears in an error's sentence.
 import json
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 import httpx2
 from joserfc import jws
@@ -16,6 +17,7 @@ from joserfc.jwk import Key, OctKey
 from joserfc.jws import CompactSignature, JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 from msgspec import Struct
+from msgspec.structs import replace
 
 from secureconnect.accounts.credentials import OWN_ALGORITHM
 from secureconnect.accounts.jwks import KeyRing
@@ -38,6 +40,7 @@ class Claims(Struct, frozen=True):
     issuer: str
     subject: str
     name: str | None
+    sign_in: UUID | None = None
 
 
 class _Only(JWSRegistry):
@@ -103,7 +106,9 @@ class TokenVerifier:
         if not genuine:
             raise Unauthenticated("The signature of the access token does not fit its issuer's key.")
         self._check(payload)
-        return _claims(issuer, payload)
+        claims = _claims(issuer, payload)
+        # Only our own sign-ins can be ended here; what others mean by a session id is theirs.
+        return replace(claims, sign_in=_uuid(payload.get("sid"))) if issuer == self._issuer else claims
 
     async def _trust(self, issuer: str, header: dict[str, Any]) -> tuple[Key, JWSRegistry]:
         """The key and the algorithms that count for this issuer. Refuses a forbidden algorithm before any key is looked for."""
@@ -156,6 +161,13 @@ def _parse(token: str) -> tuple[CompactSignature, dict[str, Any]]:
     if not well_formed:
         raise Unauthenticated("The access token is not a signed JWT (RFC 7519).")
     return signed, payload
+
+
+def _uuid(text: object) -> UUID | None:
+    try:
+        return UUID(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def _claims(issuer: str, payload: dict[str, Any]) -> Claims:

@@ -24,11 +24,12 @@ from secureconnect.api.idempotency import IdempotencyKey
 from secureconnect.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
 from secureconnect.api.problems import OPEN_TO_ALL, problems
 from secureconnect.errors import Unauthenticated
-from secureconnect.ids import UserId
+from secureconnect.ids import DeviceId, UserId
 from secureconnect.store.accounts import User
 
 AnyRequest = Request[Any, Any, Any]
 Email = Annotated[str, Meta(min_length=3, max_length=EMAIL_CHARS, examples=["ada@example.com"])]
+OfDevice = Annotated[DeviceId | None, Meta(description="The client's own id for this device: to revoke it ends this sign-in.")]
 AsCookie = Annotated[bool, Meta(description="Put the refresh token into an HttpOnly cookie instead of the answer: for browsers.")]
 
 
@@ -39,6 +40,7 @@ class Registration(Struct, frozen=True):
     password: Annotated[str, Meta(min_length=PASSWORD_CHARS[0], max_length=PASSWORD_CHARS[1])]
     display_name: Annotated[str, Meta(min_length=1, max_length=DISPLAY_NAME_CHARS)]
     cookie: AsCookie = False
+    device_id: OfDevice = None
 
 
 class Login(Struct, frozen=True):
@@ -47,6 +49,7 @@ class Login(Struct, frozen=True):
     email: Email
     password: Annotated[str, Meta(max_length=PASSWORD_CHARS[1])]
     cookie: AsCookie = False
+    device_id: OfDevice = None
 
 
 class RefreshTokenChoice(Struct, frozen=True):
@@ -75,7 +78,11 @@ async def register(
         refuse_other_sites(request)
     await limiter.hit("register", _address(request))
     signed_in = await accounts.register(
-        email=data.email, password=data.password, display_name=data.display_name, idempotency_key=idempotency_key
+        email=data.email,
+        password=data.password,
+        display_name=data.display_name,
+        idempotency_key=idempotency_key,
+        device_id=data.device_id,
     )
     return _answer(request, accounts, signed_in, 201, as_cookie=data.cookie)
 
@@ -94,7 +101,7 @@ async def login(request: AnyRequest, data: JSONBody[Login], accounts: Accounts, 
         refuse_other_sites(request)
     await limiter.hit("login_address", _address(request))
     await limiter.hit("login", normal_email(data.email))
-    signed_in = await accounts.login(email=data.email, password=data.password)
+    signed_in = await accounts.login(email=data.email, password=data.password, device_id=data.device_id)
     return _answer(request, accounts, signed_in, 200, as_cookie=data.cookie)
 
 

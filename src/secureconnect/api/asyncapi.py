@@ -9,6 +9,7 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
+from secureconnect.accounts.events import DeviceRevoked
 from secureconnect.chat.events import ConversationUpdated, MessageCreated
 from secureconnect.ids import CallId, SessionId, UserId
 from secureconnect.signaling import protocol, reports
@@ -45,7 +46,7 @@ def client_messages() -> list[type[ClientMessage]]:
 
 def event_frames() -> list[type[Struct]]:
     """Every frame of the events socket."""
-    return [*EVENT_FRAMES, reports.CallRinging, MessageCreated, ConversationUpdated, ErrorFrame]
+    return [*EVENT_FRAMES, reports.CallRinging, MessageCreated, ConversationUpdated, DeviceRevoked, ErrorFrame]
 
 
 def device_reports() -> list[type[Struct]]:

@@ -198,6 +198,12 @@ class CallService:
         for call in live:
             await self._command(call.call_id, Leave(user_id))
 
+    async def device_revoked(self, user_id: UserId, device_id: DeviceId) -> None:
+        """A device was signed out: it leaves its calls, and its person with it unless another device is in."""
+        sessions = await self._database.read(lambda connection: store.sessions_of_device(connection, user_id, device_id))
+        for call_id, session_id in sessions:
+            await self._command(call_id, Leave(user_id, session_id, self._grace))
+
     # Questions
 
     async def get(self, user_id: UserId, call_id: CallId) -> Call:

@@ -25,6 +25,7 @@ OnRing = Callable[[float], None]
 REPORTS_PER_SECOND, REPORTS_AT_ONCE = 2.0, 20.0
 """A device is rung seldom, and says of each ring once that it is shown."""
 CLOSE_ABUSE = 1008
+CLOSE_REVOKED = 4003
 
 
 class Receipts(Protocol):
@@ -173,6 +174,12 @@ class Inbox:
         elif self._channel is not None and entry.seq > self._head:
             self._channel.send(frame)
             self.note_ring(entry.body)
+            self.obey(entry.body)
+
+    def obey(self, body: bytes) -> None:
+        """An event went out; when it signs this very device out, it was the last."""
+        if self._channel is not None and self.device_id is not None and reports.revoked_in(body) == self.device_id:
+            self._channel.close(CLOSE_REVOKED, "this device was signed out")
 
     def note_ring(self, body: bytes) -> None:
         """An event went out; when it is a ring, that is worth remembering."""

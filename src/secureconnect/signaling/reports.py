@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from secureconnect.ids import CallId, UserId
+from secureconnect.ids import CallId, DeviceId, UserId
 
 
 class Shown(msgspec.Struct, frozen=True, tag="shown"):
@@ -43,13 +43,26 @@ class Incoming(msgspec.Struct, frozen=True, tag="call.incoming"):
     call: RungCall
 
 
+class Revoked(msgspec.Struct, frozen=True, tag="device.revoked"):
+    """As much of a revocation as must be known to obey it."""
+
+    device_id: DeviceId
+
+
+_revoked = msgspec.json.Decoder(Revoked)
 _incoming = msgspec.json.Decoder(Incoming)
-_BEGINNING = msgspec.json.encode({"type": "call.incoming"})[:-1]
+_RING = msgspec.json.encode({"type": "call.incoming"})[:-1]
+_REVOCATION = msgspec.json.encode({"type": "device.revoked"})[:-1]
 
 
 def ring_in(body: bytes) -> CallId | None:
     """The call that rings in this event, None in any other."""
-    return _incoming.decode(body).call_id if body.startswith(_BEGINNING) else None
+    return _incoming.decode(body).call_id if body.startswith(_RING) else None
+
+
+def revoked_in(body: bytes) -> DeviceId | None:
+    """The device that this event signs out, None in any other."""
+    return _revoked.decode(body).device_id if body.startswith(_REVOCATION) else None
 
 
 def rung_at(body: bytes) -> datetime | None:
@@ -57,7 +70,7 @@ def rung_at(body: bytes) -> datetime | None:
 
     Of a new call that is its beginning, before it was written down; of an invitation, when it was announced.
     """
-    if not body.startswith(_BEGINNING):
+    if not body.startswith(_RING):
         return None
     ring = _incoming.decode(body)
     return ring.call.created_at if ring.call.version == 1 else ring.timestamp

@@ -8,10 +8,10 @@ from datetime import datetime
 from uuid import UUID
 
 from msgspec import Struct
-from sqlalchemy import Row, Select, delete, insert, select, update
+from sqlalchemy import Row, Select, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from secureconnect.ids import UserId
+from secureconnect.ids import DeviceId, UserId
 from secureconnect.store.tables import refresh_tokens, users
 from secureconnect.store.unicode import fold
 
@@ -48,6 +48,15 @@ class RefreshToken(Struct, frozen=True):
     expires_at: datetime
     used_at: datetime | None = None
     revoked_at: datetime | None = None
+    device_id: DeviceId | None = None
+
+
+class SignedInDevice(Struct, frozen=True):
+    """A device with a sign-in that has not ended."""
+
+    device_id: DeviceId
+    created_at: datetime
+    seen_at: datetime
 
 
 async def insert_user(
@@ -121,6 +130,7 @@ async def insert_refresh_token(connection: AsyncConnection, token: RefreshToken)
             user_id=token.user_id,
             created_at=token.created_at,
             expires_at=token.expires_at,
+            device_id=token.device_id,
         )
     )
 
@@ -139,6 +149,32 @@ async def revoke_family(connection: AsyncConnection, family_id: UUID, at: dateti
     table = refresh_tokens
     query = update(table).where(table.c.family_id == family_id, table.c.revoked_at.is_(None)).values(revoked_at=at)
     await connection.execute(query)
+
+
+async def revoke_device(connection: AsyncConnection, user_id: UserId, device_id: DeviceId, at: datetime) -> list[UUID]:
+    """End every sign-in of this device of this user; their families."""
+    table = refresh_tokens.c
+    theirs = (table.user_id == user_id) & (table.device_id == device_id) & table.revoked_at.is_(None)
+    query = update(refresh_tokens).where(theirs).values(revoked_at=at).returning(table.family_id)
+    return list({row.family_id for row in await connection.execute(query)})
+
+
+async def signed_in_devices(connection: AsyncConnection, user_id: UserId, now: datetime) -> list[SignedInDevice]:
+    """The devices that this user is signed in on and that said which they are, each with its first and last sign of life."""
+    table = refresh_tokens.c
+    lives = (table.user_id == user_id) & table.device_id.is_not(None) & table.revoked_at.is_(None) & (table.expires_at > now)
+    query = (
+        select(table.device_id, func.min(table.created_at).label("first"), func.max(table.created_at).label("last"))
+        .where(lives)
+        .group_by(table.device_id)
+    )
+    return [SignedInDevice(DeviceId(row.device_id), row.first, row.last) for row in await connection.execute(query)]
+
+
+async def ended_since(connection: AsyncConnection, moment: datetime) -> set[UUID]:
+    """The families that were ended after then."""
+    table = refresh_tokens.c
+    return {row.family_id for row in await connection.execute(select(table.family_id).where(table.revoked_at > moment).distinct())}
 
 
 def _user_columns() -> Select[tuple[UUID, str | None, str]]:

@@ -123,6 +123,13 @@ async def history(
     return await _assemble(connection, query, newest_first=True)
 
 
+async def sessions_of_device(connection: AsyncConnection, user_id: UserId, device_id: DeviceId) -> list[tuple[CallId, SessionId]]:
+    """The sessions that this device of this user has, with their calls."""
+    table = call_sessions.c
+    query = select(table.call_id, table.session_id).where(table.user_id == user_id, table.device_id == device_id)
+    return [(CallId(row.call_id), SessionId(row.session_id)) for row in await connection.execute(query)]
+
+
 async def renew_lease(connection: AsyncConnection, node_id: NodeId, until: datetime) -> None:
     """This node lives at least until then."""
     await connection.execute(delete(nodes).where(nodes.c.lease_until < until - FORGOTTEN))

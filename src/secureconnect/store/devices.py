@@ -47,10 +47,13 @@ async def devices_of(connection: AsyncConnection, user_ids: Collection[UserId]) 
     return [_device(row) for row in await _DEVICES.all(connection, user_ids=list(user_ids))]
 
 
-async def remove_device(connection: AsyncConnection, user_id: UserId, device_id: DeviceId) -> None:
-    """Every way to wake this device of this person."""
+async def remove_device(
+    connection: AsyncConnection, user_id: UserId, device_id: DeviceId, provider: Provider | None = None
+) -> None:
+    """Every way to wake this device of this person, or the one by this provider."""
     table = devices.c
-    await connection.execute(delete(devices).where(table.user_id == user_id, table.device_id == device_id))
+    query = delete(devices).where(table.user_id == user_id, table.device_id == device_id)
+    await connection.execute(query if provider is None else query.where(table.provider == provider))
 
 
 async def remove_address(connection: AsyncConnection, address: str) -> None:

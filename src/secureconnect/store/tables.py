@@ -80,7 +80,9 @@ refresh_tokens = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
     Column("used_at", UtcDateTime),
-    Column("revoked_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime, index=True),
+    # The device that signed in, when it said which it is: to revoke it ends the family.
+    Column("device_id", Uuid),
 )
 
 conversations = Table(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import anyio
@@ -33,7 +34,7 @@ from tests.fakes.clock import START, ManualClock
 from tests.unit.accounts.conftest import AUDIENCE, ISSUER, SECRET, MakeService
 
 pytestmark = pytest.mark.anyio
-ADA = {"email": "ada@example.com", "password": "analytical engine", "display_name": "Ada Lovelace"}
+ADA: dict[str, Any] = {"email": "ada@example.com", "password": "analytical engine", "display_name": "Ada Lovelace"}
 
 
 def token(subject: str, name: str | None = None) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.accounts.devices import DeviceService, Platform, Registration
+from secureconnect.accounts.ended import EndedSignIns
 from secureconnect.accounts.ring_tokens import RingTokens
 from secureconnect.bus.memory import MemoryBus
 from secureconnect.calls.call import Call, CallType
@@ -33,6 +34,17 @@ from secureconnect.store.tables import pushes
 
 PATIENCE = 10.0
 PROVIDERS = (Provider.LOG, Provider.FCM, Provider.APNS, Provider.APNS_VOIP)
+
+
+def device_service(database: Database, clock: Clock, providers: Collection[Provider], **options: Any) -> DeviceService:
+    """One whose revocations nobody hears of."""
+
+    async def nobody(_user_id: UserId, _device_id: DeviceId) -> None:
+        return
+
+    bus = MemoryBus(clock)
+    ended = EndedSignIns(database=database, bus=bus, clock=clock, lifetime=timedelta(minutes=15))
+    return DeviceService(database, clock, providers, bus=bus, ended=ended, on_revoked=nobody, **options)
 
 
 class Phone:
@@ -77,7 +89,7 @@ class Switchboard:
         bus = MemoryBus(clock)
         self.outboxes: list[Outbox] = []
         self.chat = ChatService(database=database, bus=bus, ids=self.ids, clock=clock, on_member_removed=self._on_member_removed)
-        self.devices = DeviceService(database, clock, PROVIDERS)
+        self.devices = device_service(database, clock, PROVIDERS)
         self.receipts = ReceiptBook(database=database, bus=bus, clock=clock)
         self.traces = CallTraces(database)
         self.calls = CallService(

@@ -22,7 +22,7 @@ from secureconnect.push import Provider
 from secureconnect.push.subscription import Subscription, SubscriptionKeys
 from secureconnect.store import Database
 from tests.fakes.clock import ManualClock
-from tests.unit.push.conftest import Switchboard
+from tests.unit.push.conftest import Switchboard, device_service
 
 pytestmark = pytest.mark.anyio
 HOSTS = ("updates.push.example", ".push.apple.example", "127.0.0.1")
@@ -46,7 +46,7 @@ def subscription(
 
 @pytest.fixture
 def devices(database: Database) -> DeviceService:
-    return DeviceService(database, ManualClock(), list(Provider), webpush_hosts=HOSTS, webpush_key="a key")
+    return device_service(database, ManualClock(), list(Provider), webpush_hosts=HOSTS, webpush_key="a key")
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ class TestWhoseTheyAre:
         """Everybody in a call sees the others' device ids."""
         phone, mallory = await board.device(ada), await board.person("Mallory")
         await board.device(mallory, device_id=phone)
-        await board.devices.remove(mallory, phone)
+        await board.devices.revoke(mallory, phone)
         assert [device.device_id for device in await board.devices.of_user(ada)] == [phone]
 
     async def test_the_one_seen_longest_ago_makes_room(self, devices: DeviceService, database: Database) -> None:
@@ -170,7 +170,7 @@ class TestRoutes:
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as http:
             made = await http.put(path, json={"platform": "ios", "provider": "apns_voip", "token": token})
             assert made.status_code == 200
-            assert made.json().keys() == {"device_id", "platform", "provider", "created_at", "seen_at"}
+            assert made.json().keys() == {"device_id", "platform", "provider", "signed_in", "created_at", "seen_at"}
             assert token not in made.text
             assert (await http.get("/v1/devices")).json() == {"items": [made.json()], "next_cursor": None}
             assert (await http.get("/v1/push/webpush-key")).json() == {"public_key": "a key"}

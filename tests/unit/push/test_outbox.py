@@ -216,7 +216,7 @@ class TestWhatIsOver:
         ada, linus = await two(board)
         device = await board.device(linus)
         await board.ring(ada, linus)
-        await board.devices.remove(linus, device)
+        await board.devices.revoke(linus, device)
         assert (await self._claim(board, NodeId(uuid4()))).pushes == []
         assert [row.outcome for row in await board.rows()] == ["gone"]
 

@@ -175,9 +175,9 @@ export class Api extends EventTarget {
     return (await this.request('GET', '/v1/devices')).items;
   }
 
-  /** @param {string} deviceId */
-  removeDevice(deviceId) {
-    return this.request('DELETE', `/v1/devices/${deviceId}`);
+  /** Sign a device out: its tokens end, its sockets close. With a provider, only forget that it can be woken by it. @param {string} deviceId @param {string} [provider] */
+  removeDevice(deviceId, provider) {
+    return this.request('DELETE', `/v1/devices/${deviceId}${provider ? `?provider=${provider}` : ''}`);
   }
 
   /** @param {string} callId @returns {Promise<CallRecord>} */

@@ -27,7 +27,7 @@ export async function subscribe(api, registration, deviceId) {
 /** Be rung no more. @param {Api} api signed in @param {ServiceWorkerRegistration} registration @param {string} deviceId */
 export async function unsubscribe(api, registration, deviceId) {
   const subscription = await registration.pushManager.getSubscription();
-  await Promise.all([subscription?.unsubscribe(), api.removeDevice(deviceId)]);
+  await Promise.all([subscription?.unsubscribe(), api.removeDevice(deviceId, 'webpush')]);
 }
 
 /** @param {PushSubscription} subscription @param {string} key base64url */
