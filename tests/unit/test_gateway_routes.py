@@ -1,0 +1,26 @@
+"""The gateway sends every route to the service that answers it: read from its configuration, as HAProxy reads it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from secureconnect.api.http import ROUTES
+
+CONFIGURATION = (Path(__file__).parents[2] / "deploy/haproxy.cfg").read_text()
+BACKENDS: list[tuple[str, list[str]]] = [
+    (backend, prefixes.split())
+    for backend, prefixes in re.findall(r"^ *use_backend (\w+) if \{ path_beg ([^}]+) \}$", CONFIGURATION, re.MULTILINE)
+]
+
+
+def backend_of(path: str) -> str:
+    """The first that fits."""
+    return next(backend for backend, prefixes in BACKENDS if any(path.startswith(prefix) for prefix in prefixes))
+
+
+@pytest.mark.parametrize("service", ROUTES)
+def test_every_route_reaches_its_service(service: str) -> None:
+    paths = {path for route in ROUTES[service] for path in route.paths}
+    assert paths
+    assert {path: backend_of(path) for path in paths} == dict.fromkeys(paths, service)
