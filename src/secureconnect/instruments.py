@@ -236,6 +236,10 @@ def show_everything_shared(metrics: Metrics, database: Database, clock: Clock) -
     show("nodes", "Nodes with a lease.", "nodes")
     show("pushes_waiting", "Pushes that are not done, of all nodes.", "outbox", "provider")
     show("pushes_overdue_seconds", "How long the oldest due push has waited, seconds.", "outbox_overdue", "provider")
+    show("webhooks_waiting", "Events that the application has not taken, of all nodes.", "webhooks")
+    show(
+        "webhooks_waiting_seconds", "How long the oldest event has waited for the application to take it, seconds.", "webhooks_age"
+    )
 
 
 def _by_word(values: Mapping[str, float]) -> dict[tuple[str, ...], float]:

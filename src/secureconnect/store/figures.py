@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.calls.call import Status
 from secureconnect.push import Provider
-from secureconnect.store.tables import calls, nodes, pushes
+from secureconnect.store.tables import calls, nodes, pushes, webhook_events
 
 
 class Figures(Struct, frozen=True):
@@ -20,6 +20,7 @@ class Figures(Struct, frozen=True):
 
     `overdue` is how long ago the call that waits longest should have been ticked. `outbox` counts the pushes that are not done,
     `outbox_overdue` is the age of the oldest that is due and that nobody is sending; both by provider, set up or not.
+    `webhooks` counts the events that the application has not taken, `webhooks_age` is how long ago the oldest of them was made.
     """
 
     calls: Mapping[str, int]
@@ -27,6 +28,8 @@ class Figures(Struct, frozen=True):
     nodes: int
     outbox: Mapping[str, int]
     outbox_overdue: Mapping[str, float]
+    webhooks: int
+    webhooks_age: float
 
 
 async def figures(connection: AsyncConnection, now: datetime) -> Figures:
@@ -40,12 +43,16 @@ async def figures(connection: AsyncConnection, now: datetime) -> Figures:
         waiting = select(func.count(), func.min(pushes.c.due_at)).where(pushes.c.provider == provider, pushes.c.due_at.is_not(None))
         count, oldest = (await connection.execute(waiting)).one()
         outbox[str(provider)], overdue[str(provider)] = int(count), _age(oldest, now)
+    untold = select(func.count(), func.min(webhook_events.c.created_at)).where(webhook_events.c.due_at.is_not(None))
+    webhooks, first_untold = (await connection.execute(untold)).one()
     return Figures(
         calls={str(status): by_status.get(status, 0) for status in (Status.RINGING, Status.ACTIVE)},
         overdue=_age(due, now),
         nodes=int(alive),
         outbox=outbox,
         outbox_overdue=overdue,
+        webhooks=int(webhooks),
+        webhooks_age=_age(first_untold, now),
     )
 
 
