@@ -15,15 +15,18 @@ from cyclopts import App, Parameter
 from msgspec import json
 from rich.console import Console
 
+from secureconnect.accounts.application_tokens import ApplicationTokens
 from secureconnect.app import VERSION, Application
 from secureconnect.calls.traces import CallTraces
 from secureconnect.clock import SystemClock
 from secureconnect.config import ConfigurationError, Settings, load_settings
+from secureconnect.data_dir import shared_secret
 from secureconnect.errors import ServiceError
 from secureconnect.ids import CallId
 from secureconnect.ops.logging import set_up_logging
 from secureconnect.server import Server, allow_open_files, listen
 from secureconnect.store import Database, open_database
+from secureconnect.store.probes import sqlite_file
 from secureconnect.store.schema import migrate as migrate_schema
 from secureconnect.store.webhooks import events_after, send_again
 
@@ -116,7 +119,7 @@ def migrate(*, config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Create or upgrade the database schema."""
     settings = _settings(config, data_dir=data_dir)
 
-    console.print(f"The schema is at {_with_database(settings, migrate_schema)}.")
+    console.print(f"The schema is at {_with_database(settings, migrate_schema, may_begin=True)}.")
 
 
 @app.command
@@ -217,8 +220,11 @@ def webhook_token(
     data_dir: DataDir = None,
 ) -> None:
     """Print a token with which an application reads /v1/webhooks/events."""
-    application = Application(_settings(config, data_dir=data_dir, log_level="error"))
-    sys.stdout.write(application.application_tokens.issue("application", timedelta(hours=hours)) + "\n")
+    settings = _settings(config, data_dir=data_dir, log_level="error")
+    tokens = ApplicationTokens(
+        secret=shared_secret(settings), issuer=settings.jwt_issuer, audience=settings.jwt_audience, clock=SystemClock()
+    )
+    sys.stdout.write(tokens.issue("application", timedelta(hours=hours)) + "\n")
 
 
 Url = Annotated[str | None, Parameter(help="Origin of the server; without it one is started for the time of the run.")]
@@ -319,8 +325,11 @@ def _settings(config: Path | None, **overrides: Any) -> Settings:
     return settings
 
 
-def _with_database(settings: Settings, ask: Callable[[Database], Awaitable[T]]) -> T:
-    """What comes of asking the configured database, which is closed then."""
+def _with_database(settings: Settings, ask: Callable[[Database], Awaitable[T]], *, may_begin: bool = False) -> T:
+    """What comes of asking the configured database, which is closed then. `may_begin`: also when its SQLite file is not there."""
+    file = None if settings.is_database_shared else sqlite_file(settings.database)
+    if file is not None and not file.exists() and not may_begin:
+        raise ConfigurationError(f"there is no database at {file}: name the data_dir, or the database_url, that the server has")
 
     async def work() -> T:
         database = open_database(settings.database)
