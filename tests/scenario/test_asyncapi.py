@@ -1,6 +1,7 @@
 """/asyncapi.json, held to what the sockets really say."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
@@ -77,6 +78,8 @@ async def play(world: World) -> tuple[list[Socket], list[Socket]]:
     await at_ben.closed()
     for inbox in inboxes:
         await inbox.expect("call.ended", call_id=call["call_id"])
+    await ada.ask("DELETE", f"/v1/devices/{uuid4()}")
+    await inboxes[0].expect("device.revoked")
     return [at_ada, at_ben], inboxes
 
 
