@@ -7,7 +7,6 @@ import asyncio
 import os
 from collections.abc import Awaitable
 from datetime import timedelta
-from functools import partial
 from importlib.metadata import version
 from typing import IO
 from uuid import uuid4
@@ -15,7 +14,6 @@ from uuid import uuid4
 import httpx2
 import structlog
 from litestar import Litestar
-from msgspec import json
 
 from secureconnect.accounts.application_tokens import ApplicationTokens
 from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer
@@ -25,7 +23,7 @@ from secureconnect.accounts.ring_tokens import RingTokens
 from secureconnect.accounts.service import AccountService
 from secureconnect.accounts.verification import TokenVerifier
 from secureconnect.api.http import Services, create_api
-from secureconnect.api.problems import PROBLEM_JSON, headers_of, problem_of
+from secureconnect.api.problems import plain_answer
 from secureconnect.background import begin, end, within
 from secureconnect.bus import open_bus, open_counts
 from secureconnect.calls.quality_log import QualityLog
@@ -109,9 +107,7 @@ class Application:
             secret=secret, issuer=settings.jwt_issuer, audience=settings.jwt_audience, clock=self.clock
         )
         self.devices = self._make_devices()
-        self.chat = ChatService(
-            database=self.database, bus=self.bus, ids=self.ids, clock=self.clock, on_member_removed=self._on_member_removed
-        )
+        self.chat = self._make_chat()
         self.receipts = ReceiptBook(database=self.database, bus=self.bus, clock=self.clock)
         self.traces = CallTraces(self.database)
         self.webhooks = self._make_webhooks()
@@ -179,6 +175,10 @@ class Application:
             node_id=self.node_id,
             on_fired=self.metrics.timer_lateness.observe,
         )
+
+    def _make_chat(self) -> ChatService:
+        removed = self._on_member_removed
+        return ChatService(database=self.database, bus=self.bus, ids=self.ids, clock=self.clock, on_member_removed=removed)
 
     def _make_calls(self) -> CallService:
         return CallService(
@@ -260,7 +260,7 @@ class Application:
                 authenticate=self._authenticate,
                 allowed_origins=frozenset(settings.allowed_origins),
             ),
-            problem_of=partial(_problem_bytes, self.metrics),
+            problem_of=self._refusal,
             monotonic=self.clock.monotonic,
             max_sockets=settings.max_sockets,
             ping_seconds=settings.ping_seconds,
@@ -334,8 +334,10 @@ class Application:
     async def _authenticate(self, token: str) -> UserId:
         return (await self.accounts.authenticate(token)).user_id
 
-    async def _watch_lag(self) -> None:
-        await watch_lag(self.clock, self.metrics.loop_lag.observe)
+    def _refusal(self, error: ServiceError) -> tuple[dict[str, str], bytes]:
+        self.metrics.refusals.labels(error.code).inc()
+        log.info("socket refused", code=error.code)
+        return plain_answer(error, request_id())
 
     async def start(self) -> None:
         """Open what must be open before the first request. Raises ConfigurationError when the schema is not ours."""
@@ -354,9 +356,9 @@ class Application:
             await self.webhooks.start()
             own_servers.append(self.webhooks.run)
         books = (self.quality.run, self.receipts.run, self.ended.run)
-        loops = (self.bus.run, self.timers.run, self.sockets.keep_alive, self.outbox.run, self._watch_lag, self.sfu.run, *books)
-        for run in (*loops, *own_servers):
-            self._loops.append(begin(run()))
+        loops = (self.bus.run, self.timers.run, self.sockets.keep_alive, self.outbox.run, self.sfu.run, *books)
+        self._loops += [begin(run()) for run in (*loops, *own_servers)]
+        self._loops.append(begin(watch_lag(self.clock, self.metrics.loop_lag.observe)))
 
     async def stop(self, seconds: float = 10.0) -> None:
         """Let go of everything, in the other order, within `seconds`: a dependency that hangs must not keep the process alive.
@@ -393,9 +395,3 @@ async def prepare_schema(database: Database) -> None:
     found, wanted = await current_revision(database), wanted_revision()
     if found != wanted:
         raise ConfigurationError(f"the database's schema is at {found}, this program needs {wanted}: run `secureconnect migrate`")
-
-
-def _problem_bytes(metrics: Metrics, error: ServiceError) -> tuple[dict[str, str], bytes]:
-    metrics.refusals.labels(error.code).inc()
-    log.info("socket refused", code=error.code)
-    return {"content-type": PROBLEM_JSON, **headers_of(error)}, json.encode(problem_of(error, request_id()))

@@ -50,6 +50,11 @@ def headers_of(error: ServiceError) -> dict[str, str]:
     return headers
 
 
+def plain_answer(error: ServiceError, request_id: str) -> tuple[dict[str, str], bytes]:
+    """The same outside the framework: headers and body, for a socket that is refused before its upgrade."""
+    return {"content-type": PROBLEM_JSON, **headers_of(error)}, msgspec.json.encode(problem_of(error, request_id))
+
+
 def answer(request: Request[Any, Any, Any], error: ServiceError) -> Response[Problem]:
     """The HTTP answer for an error."""
     request_id = request.scope.get("state", {}).get("request_id", "-")
