@@ -7,17 +7,23 @@
  * @import {Api} from './api.js'
  * @import {LocalMedia} from './media.js'
  * @import {Tile} from './forwarding.js'
- * @import {MediaPath, PeerStatistics} from './paths.js'
- * @import {CallRecord, Frame, MediaState, Participant, QualityReport, Session, Snapshot} from './shapes.js'
+ * @import {PeerStatistics} from './paths.js'
+ * @import {Other} from './roster.js'
+ * @import {CallRecord, Frame, QualityReport, Snapshot} from './shapes.js'
  */
 import { ApiError } from './api.js';
 import { Forwarding, Viewport } from './forwarding.js';
 import { Paths } from './paths.js';
 import { Signaling } from './protocol.js';
+import { reportOf } from './quality.js';
 import { Reporter } from './reporter.js';
-import { DEFAULT_MEDIA, mediaOf, reduce, withCall } from './snapshot.js';
+import { othersOf } from './roster.js';
+import { announcements, mediaOf, reduce, withCall } from './snapshot.js';
 
 const TICK_MS = 2_000;
+const LISTEN_MS = 250;
+/** A socket that works acknowledges sooner, once there is reason to ask. */
+const PROBE_MS = 800;
 /** A session that should have offered and did not within this time gets an offer from here. */
 const OFFER_OVERDUE_MS = 5_000;
 /** How loud somebody counts of whom is known only that they talk. */
@@ -28,16 +34,6 @@ const LIVE = new Set(['ringing', 'active']);
 /**
  * @typedef {'connecting'|'ringing'|'active'|'reconnecting'|'over'} CallState
  * @typedef {'ended'|'left'|'moved'|'gone'} OverReason  the call ended; one left; it moved to another device; it cannot be reached any more
- * @typedef {object} Other  somebody else in the call: one entry a session, or one without a session for those who ring or are on their way
- * @property {string} user_id @property {string} display_name
- * @property {string|null} session_id
- * @property {import('./shapes.js').ParticipantState} state
- * @property {boolean} own another device of this person
- * @property {number|null} lost_at when the session was seen to be gone, ms since the epoch
- * @property {MediaState} media
- * @property {MediaPath|null} peer what carries their media to here: a direct connection, or their share of what comes from the SFU
- * @property {'size'|'bandwidth'|null} paused why the SFU sends no picture of their camera just now
- * @property {QualityReport|null} report what the session says of its own connection
  * @typedef {Snapshot & {session_id: string, resume: string, seq: number, device_id: string|null, connections: string[]}} SavedCall
  */
 
@@ -56,7 +52,7 @@ export class Call extends EventTarget {
   #reporter = new Reporter();
   #forwarding = new Forwarding();
   /** @type {CallState} */ #lastState = 'connecting';
-  /** @type {ReturnType<typeof setInterval>|undefined} */ #timer;
+  /** @type {ReturnType<typeof setInterval>[]} */ #timers = [];
 
   /**
    * @param {Api} api signed in
@@ -112,9 +108,10 @@ export class Call extends EventTarget {
     this.signaling.addEventListener('frame', (event) => this.#frame(/** @type {CustomEvent<Frame>} */ (event).detail));
     this.signaling.addEventListener('state', () => this.#socketChanged());
     this.paths.addEventListener('path', (event) => this.#emit('peer', /** @type {CustomEvent} */ (event).detail));
+    this.paths.addEventListener('silent', () => this.#doubt());
     this.onMedia = () => this.#mediaChanged();
     this.media.addEventListener('change', this.onMedia);
-    this.#timer = setInterval(() => void this.#tick(), TICK_MS);
+    this.#timers = [setInterval(() => void this.#tick(), TICK_MS), setInterval(() => this.paths.listen(Date.now()), LISTEN_MS)];
     this.signaling.open();
     return this;
   }
@@ -156,14 +153,9 @@ export class Call extends EventTarget {
 
   /** Everybody else, in the order of the snapshot. @returns {Other[]} */
   others() {
-    return this.record.participants.flatMap((participant) => {
-      const own = participant.user_id === this.api.user?.user_id;
-      // Before the welcome says which session is this one, none of one's own is another.
-      const sessions = own && !this.sessionId ? [] : participant.sessions.filter((one) => one.session_id !== this.sessionId);
-      const here = participant.state === 'joined' || participant.state === 'reconnecting';
-      if (here && sessions.length) return sessions.map((session) => this.#other(participant, session, own));
-      return !own && (here || participant.state === 'ringing') ? [this.#other(participant, null, false)] : [];
-    });
+    return othersOf(this.snapshot, { userId: this.api.user?.user_id, sessionId: this.sessionId }, (id) => ({
+      lost_at: this.#lostAt.get(id) ?? null, peer: this.paths.of(id), paused: this.#forwarding.paused(id), report: this.reports.get(id) ?? null,
+    }));
   }
 
   /** @param {boolean} raised */
@@ -234,21 +226,6 @@ export class Call extends EventTarget {
     return (await this.paths.statistics()).map((entry) => ({ ...entry, user_id: users.get(entry.session_id) ?? '' }));
   }
 
-  /** @param {Participant} participant @param {Session|null} session @param {boolean} own @returns {Other} */
-  #other(participant, session, own) {
-    const id = session?.session_id ?? null;
-    const layer = id ? this.#forwarding.layer(id, 'camera') : null;
-    return {
-      user_id: participant.user_id, display_name: participant.display_name, session_id: id, own,
-      state: session && !session.connected ? 'reconnecting' : participant.state,
-      lost_at: id ? this.#lostAt.get(id) ?? null : null,
-      media: id ? mediaOf(this.snapshot, id) : DEFAULT_MEDIA,
-      peer: id ? this.paths.of(id) : null,
-      paused: layer?.paused ? layer.reason ?? 'size' : null,
-      report: id ? this.reports.get(id) ?? null : null,
-    };
-  }
-
   /** @param {Frame} frame */
   #frame(frame) {
     if (this.reason) return;
@@ -298,7 +275,7 @@ export class Call extends EventTarget {
   /** @param {string} id @returns {import('./paths.js').Expected} */
   #expected(id) {
     const media = mediaOf(this.snapshot, id);
-    return { camera: !media.video_muted && !this.#forwarding.layer(id, 'camera')?.paused, screen: media.screen_share };
+    return { camera: !media.video_muted && !this.#forwarding.paused(id), screen: media.screen_share };
   }
 
   /** The media goes the way of the snapshot. */
@@ -341,16 +318,10 @@ export class Call extends EventTarget {
   /** Tell the others what changed here since they were last told. */
   #announce() {
     if (!this.sessionId || this.#session === null || this.reason || this.media.opening) return;
-    const told = mediaOf(this.snapshot, this.sessionId);
-    /** @type {[boolean, boolean, Frame][]} */
-    const facts = [
-      [told.audio_muted, this.media.audioMuted, { type: 'mute_audio', muted: this.media.audioMuted }],
-      [told.video_muted, this.media.videoMuted, { type: 'mute_video', muted: this.media.videoMuted }],
-      [told.screen_share, Boolean(this.media.tracks.screen), { type: 'screen_share', active: Boolean(this.media.tracks.screen) }],
-      [told.hand_raised, this.#hand, { type: 'raise_hand', raised: this.#hand }],
-    ];
-    for (const [before, now, frame] of facts) {
-      if (before === now) continue;
+    const now = {
+      audio_muted: this.media.audioMuted, video_muted: this.media.videoMuted, screen_share: Boolean(this.media.tracks.screen), hand_raised: this.#hand,
+    };
+    for (const frame of announcements(mediaOf(this.snapshot, this.sessionId), now)) {
       this.signaling.send(frame);
       this.snapshot = /** @type {Snapshot} */ (reduce(this.snapshot, { ...frame, session_id: this.sessionId }));
     }
@@ -364,6 +335,13 @@ export class Call extends EventTarget {
     this.#offerOverdue(now);
     this.#report(now, connections);
     this.#emit('quality');
+  }
+
+  /** Nothing is heard of somebody: is it their microphone, the path, or the whole network? Both are asked at once. */
+  #doubt() {
+    const { at, ...report } = this.history.at(-1) ?? { at: 0, ...reportOf([]) };
+    this.signaling.probe({ type: 'quality', report }, PROBE_MS);
+    void this.paths.revive();
   }
 
   /** An offer may be lost with the page that owed it. @param {number} now */
@@ -413,7 +391,7 @@ export class Call extends EventTarget {
   #finish(reason, closeSocket = true) {
     if (this.reason) return;
     this.reason = reason;
-    clearInterval(this.#timer);
+    for (const timer of this.#timers) clearInterval(timer);
     if (this.onMedia) this.media.removeEventListener('change', this.onMedia);
     this.paths.closeAll();
     this.viewport.close();

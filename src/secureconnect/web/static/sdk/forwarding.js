@@ -70,9 +70,10 @@ export class Forwarding {
     this.#talking.clear();
   }
 
-  /** @param {string} sessionId @param {Picture} source @returns {Layer|null} null when nothing was said of it */
-  layer(sessionId, source) {
-    return this.#layers.get(`${sessionId} ${source}`) ?? null;
+  /** @param {string} sessionId @returns {'size'|'bandwidth'|null} why no picture of their camera is sent; null while it is, or when nothing was said of it */
+  paused(sessionId) {
+    const layer = this.#layers.get(`${sessionId} camera`);
+    return layer?.paused ? layer.reason ?? 'size' : null;
   }
 
   /** @param {string} sessionId @returns {boolean} */

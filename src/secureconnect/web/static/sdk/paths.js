@@ -16,6 +16,7 @@
  */
 import { IceServers } from './ice.js';
 import { Mesh } from './mesh.js';
+import { Pulse } from './pulse.js';
 import { bytesHeard, sampleOf, securityCode } from './quality.js';
 import { SFU, SfuLink } from './sfu.js';
 
@@ -28,7 +29,7 @@ const MOVE_MS = 10_000;
 /** The old way is kept for a moment after both have left it: a picture may still be on its way to the screen. */
 const LINGER_MS = 400;
 /** A path that carries sound is not silent for so long. */
-const PULSE_MS = 600;
+const PULSE_MS = 400;
 
 /**
  * @typedef {object} PeerStatistics
@@ -38,13 +39,17 @@ const PULSE_MS = 600;
  * @property {string} path @property {boolean} relayed @property {string[]} codecs @property {string|null} security_code
  */
 
-/** Events: `path` ({session_id}): what carries that session, or what it carries, changed. */
+/**
+ * Events: `path` ({session_id}): what carries that session, or what it carries, changed; `silent`: nothing is heard any more of somebody
+ * who was heard.
+ */
 export class Paths extends EventTarget {
   /** @type {SfuLink[]} by epoch, the present one last */ #links = [];
   /** @type {Map<string, MediaPath>} by session */ #shown = new Map();
   /** @type {Set<string>} sessions that know that they are shown by the new way here */ #told = new Set();
   /** @type {Set<string>} sessions that show this one by the new way */ #heard = new Set();
   /** @type {Topology} */ #topology = 'p2p';
+  /** @type {Map<string, Pulse>} by session */ #pulses = new Map();
   #epoch = 0;
   #movedAt = 0;
   #ownId = '';
@@ -173,6 +178,17 @@ export class Paths extends EventTarget {
     if (lost.length === 0) return;
     await this.ice.refresh();
     link?.restart((one) => lost.includes(one));
+  }
+
+  /** Called several times a second: somebody who is not heard any more may be lost, or may have pulled the microphone out. @param {number} now ms */
+  listen(now) {
+    for (const id of this.#pulses.keys()) if (!this.#shown.has(id)) this.#pulses.delete(id);
+    for (const [id, path] of this.#shown) {
+      const pulse = this.#pulses.get(id) ?? new Pulse();
+      this.#pulses.set(id, pulse);
+      const [heard] = path.receiver('microphone')?.getSynchronizationSources() ?? [];
+      if (pulse.falls(heard?.timestamp ?? 0, now)) this.dispatchEvent(new Event('silent'));
+    }
   }
 
   /** After the network may have changed: what nothing comes from any more is sought anew, at once. */

@@ -283,6 +283,14 @@ export class Signaling extends ResumingSocket {
     setTimeout(() => this.transmit(entry.frame), 1_000);
   }
 
+  /** Something is amiss: this frame is to be acknowledged soon, or the socket is dead. @param {Frame} frame @param {number} patience ms */
+  probe(frame, patience) {
+    if (this.state !== 'open') return;
+    this.send(frame);
+    const ref = String(this.#ref);
+    setTimeout(() => { if (this.state === 'open' && this.#unacknowledged.has(ref)) this.reopen(); }, patience);
+  }
+
   /** @param {number} now */
   watch(now) {
     const oldest = this.#unacknowledged.values().next().value;

@@ -93,3 +93,8 @@ function withoutSession(snapshot, sessionId) {
   });
   return { ...snapshot, media, call: { ...snapshot.call, participants } };
 }
+
+/** What to say when a session's own state is another one than was told. @param {MediaState} told @param {MediaState} now @returns {Frame[]} */
+export function announcements(told, now) {
+  return Object.entries(MEDIA_FIELDS).flatMap(([type, [entry, field]]) => (told[entry] === now[entry] ? [] : [{ type, [field]: now[entry] }]));
+}

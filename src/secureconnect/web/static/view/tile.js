@@ -3,7 +3,7 @@
  *
  * Called by stage.js.
  *
- * @import {Other} from '/sdk/call.js'
+ * @import {Other} from '/sdk/roster.js'
  */
 import { icon } from '../icons.js';
 import { t } from '../words.js';

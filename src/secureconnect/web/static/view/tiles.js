@@ -3,7 +3,8 @@
  *
  * Called by stage.js.
  *
- * @import {Call, Other} from '/sdk/call.js'
+ * @import {Call} from '/sdk/call.js'
+ * @import {Other} from '/sdk/roster.js'
  */
 import { t } from '../words.js';
 import { announce, toast } from './announce.js';
