@@ -13,16 +13,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import pytest
 from playwright.async_api import BrowserContext, CDPSession, Page, Worker, async_playwright
 
-from tests.browser.pages import ARGUMENTS, CHROMIUM, LAPTOP, PATIENCE_SECONDS, Account, PersonPage, register
+from tests.browser.pages import ARGUMENTS, CHROMIUM, LAPTOP, PASSWORD, PATIENCE_SECONDS, Account, PersonPage, register
 from tests.browser.test_call import PICTURES
 from tests.fakes.browser import Browser
 from tests.fakes.desktop import Desktop, Shown, desktop
-from tests.fakes.people import Json, Person, Socket, World, person_in
+from tests.fakes.people import Json, Person, Refused, Socket, World, person_in
 from tests.fakes.provider import Answer, Provider, listening
 from tests.fakes.server import ServerProcess
 
@@ -99,6 +100,11 @@ class Scene:
         await page.goto(self.tab.worker.url.removesuffix("sw.js") + address)
         await page.get_by_test_id("conversation-item").first.wait_for()
         return page
+
+    async def woken(self) -> list[str]:
+        """Linus's devices that are woken by Web Push."""
+        devices = await self.linus.all("/v1/devices?limit=100")
+        return [one["device_id"] for one in devices if (one["platform"], one["provider"]) == ("web", "webpush")]
 
     async def sweep(self) -> None:
         """Linus wipes the notifications away."""
@@ -181,8 +187,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory, anyio_backend: str) ->
 
 
 async def test_a_closed_tab_rings(scene: Scene) -> None:
-    (device,) = await scene.linus.all("/v1/devices?limit=20")
-    assert (device["platform"], device["provider"]) == ("web", "webpush")
+    assert len(await scene.woken()) == 1
     call, shown = await scene.ring()
     (notice,) = await scene.tab.notices()
     assert notice == {
@@ -298,20 +303,36 @@ async def test_before_the_persons_eyes_the_page_rings(scene: Scene) -> None:
 
 async def test_a_subscription_that_the_browser_changed_is_told_without_a_page(scene: Scene) -> None:
     """The worker signs in by itself for that: with the cookie, under the lock that it shares with pages."""
-    (device,) = await scene.linus.all("/v1/devices?limit=20")
-    await scene.linus.ask("DELETE", f"/v1/devices/{device['device_id']}")
+    (device,) = await scene.woken()
+    await scene.linus.ask("DELETE", f"/v1/devices/{device}?provider=webpush")
+    assert await scene.woken() == []
     await scene.tab.worker.evaluate(SUBSCRIBE % json.dumps(scene.tab.endpoint.subscription()))
     await scene.tab.worker.evaluate("{ dispatchEvent(new ExtendableEvent('pushsubscriptionchange')); }")
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not await scene.linus.all("/v1/devices?limit=20"):  # noqa: ASYNC110  (what changes is in another process)
+        while not await scene.woken():  # noqa: ASYNC110  (what changes is in another process)
             await asyncio.sleep(0.05)
-    assert [one["device_id"] for one in await scene.linus.all("/v1/devices?limit=20")] == [device["device_id"]]
+    assert await scene.woken() == [device]
 
 
-async def test_a_device_that_is_removed_rings_no_more(scene: Scene) -> None:
+async def test_devices_sign_each_other_out(scene: Scene) -> None:
+    phone_id = str(uuid4())
+    body = {"email": scene.linus.user["email"], "password": PASSWORD, "device_id": phone_id}
+    phone = await scene.ada.world.bearer((await scene.ada.world.ask("POST", "/v1/auth/login", body, {}))["access_token"])
     page = await scene.page()
     await page.get_by_test_id("settings").click()
-    await page.get_by_role("button", name="Remove This browser").click()
-    await page.get_by_text("None is registered").wait_for()
-    assert await scene.linus.all("/v1/devices?limit=20") == []
+    devices = page.get_by_test_id("own-devices")
+    await devices.get_by_role("button", name="Sign out: Signed-in device").click()
+    await devices.get_by_text("Signed-in device").wait_for(state="detached")
+    with pytest.raises(Refused, match="401"):
+        await phone.ask("GET", "/v1/users/me")
+
+    switch = page.get_by_test_id("closed-tab")
+    await switch.and_(page.locator(":checked")).wait_for()
+    await switch.uncheck()
+    await devices.get_by_text("does not ring when closed").wait_for()
+    (browser,) = await scene.linus.all("/v1/devices?limit=100")
+    assert (browser["provider"], browser["signed_in"]) == (None, True)
+    await scene.linus.ask("DELETE", f"/v1/devices/{browser['device_id']}")
+    await page.get_by_test_id("sign-in-again").click()
+    await page.get_by_role("textbox", name="Email").wait_for()
     await page.close()

@@ -8,7 +8,7 @@
  * @import {Press} from './shared-store.js'
  */
 import { ApiError } from '/sdk/api.js';
-import { rememberUser, rememberedUser } from './preferences.js';
+import { browserId, rememberUser, rememberedUser } from './preferences.js';
 import { takePress } from './shared-store.js';
 
 const RETRY_MS = 1_500;
@@ -23,7 +23,7 @@ export async function signInSilently(api, waiting, userId = rememberedUser()) {
   const link = demoLink();
   for (;;) {
     try {
-      if (link) return await api.login(link.email, link.password);
+      if (link) return await api.login(link.email, link.password, browserId());
       return userId ? await api.resume(userId) : null;
     } catch (error) {
       if (!(error instanceof ApiError) || (error.status !== 0 && error.status < 500)) return null;

@@ -10,8 +10,9 @@
  * @typedef {{mine: boolean, rings: boolean, settled: boolean}} Reply  whether the page is of that person; whether it shows that
  *   ring before their eyes; whether it was there that the call was answered or declined
  */
-import { ApiError, newId } from '/sdk/api.js';
+import { ApiError } from '/sdk/api.js';
 import { subscribe, unsubscribe } from '/sdk/webpush.js';
+import { browserId } from './preferences.js';
 import { browserDevice, keepBrowserDevice } from './shared-store.js';
 import { language } from './words.js';
 
@@ -54,8 +55,7 @@ export class ClosedTab extends EventTarget {
     const answer = await Notification.requestPermission();
     if (answer !== 'granted') return this.#become(answer === 'denied' ? 'blocked' : 'off');
     const userId = this.api.user?.user_id ?? '';
-    const known = await browserDevice();
-    const device = { user_id: userId, device_id: known?.user_id === userId ? known.device_id : newId(), language: language() };
+    const device = { user_id: userId, device_id: browserId(), language: language() };
     await subscribe(this.api, await this.#worker(), device.device_id);
     await keepBrowserDevice(device);
     return this.#become('on');
@@ -66,14 +66,12 @@ export class ClosedTab extends EventTarget {
     const device = await browserDevice().catch(() => null);
     if (device?.user_id !== this.api.user?.user_id || !device) return;
     await keepBrowserDevice(null);
-    this.#become('off');
-    const registration = await navigator.serviceWorker.getRegistration(WORKER);
-    if (registration) await unsubscribe(this.api, registration, device.device_id);
-  }
-
-  /** The id under which this browser is woken, for the list of devices. @returns {Promise<string|null>} */
-  async deviceId() {
-    return (await browserDevice().catch(() => null))?.device_id ?? null;
+    try {
+      const registration = await navigator.serviceWorker.getRegistration(WORKER);
+      if (registration) await unsubscribe(this.api, registration, device.device_id);
+    } finally {
+      this.#become('off');
+    }
   }
 
   /** This page deals with the call: its ring need not stand beside. @param {string} callId */

@@ -13,7 +13,7 @@ import { Chats } from './chats.js';
 import { ClosedTab } from './closed-tab.js';
 import { duration, listOf, titleOf } from './format.js';
 import { CallHistory } from './history.js';
-import { claimDevice, preferences, rememberUser, saveCall, savedCall } from './preferences.js';
+import { browserId, claimDevice, preferences, rememberUser, saveCall, savedCall } from './preferences.js';
 import { Switchboard } from './switchboard.js';
 import { play } from './tones.js';
 import { showAfterCall } from './view/after-call.js';
@@ -25,7 +25,7 @@ import { HomeView } from './view/home.js';
 import { IncomingView } from './view/incoming.js';
 import { inviteToCall, newConversation } from './view/people.js';
 import { applyTheme, showDevices, showSettings } from './view/settings.js';
-import { askToSignIn } from './view/sign-in.js';
+import { askToSignIn, saySignedOut } from './view/sign-in.js';
 import { Stage } from './view/stage.js';
 import { showTrace } from './view/trace.js';
 import { language, problemText, t } from './words.js';
@@ -36,6 +36,7 @@ const TEST_ADDRESS = /^#\/?test$/;
 
 class App {
   /** @type {Stage|null} */ stage = null;
+  signedOut = false;
 
   /** @param {Element} root @param {Api} api @param {User} me @param {string} deviceId */
   constructor(root, api, me, deviceId) {
@@ -52,7 +53,7 @@ class App {
       call: (conversation, type) => void this.call(conversation, type),
       join: (conversation) => void this.join(conversation),
       newConversation: () => void this.newConversation(),
-      trace: (call) => void showTrace({ api, own: async () => [deviceId, (await this.closedTab.deviceId()) ?? ''] }, call),
+      trace: (call) => void showTrace({ api, own: [deviceId, browserId()] }, call),
       settings: () => showSettings({
         me, closedTab: this.closedTab, media: this.switchboard.newMedia(true), signOut: () => void this.signOut(), callTest: (media) => showCallTest(api, media),
       }),
@@ -148,10 +149,21 @@ class App {
     location.replace(location.pathname);
   }
 
+  /** This browser's sign-in has ended, from another device or with its time: what is on the screen is nobody's any more. */
+  async #signedOut() {
+    if (this.signedOut) return;
+    this.signedOut = true;
+    this.events.close();
+    await this.switchboard.leave().catch(() => {}); // the server has taken this browser out already
+    rememberUser(null);
+    await saySignedOut();
+    location.replace(location.pathname);
+  }
+
   #listen() {
     window.addEventListener('hashchange', () => this.#route());
     document.addEventListener('visibilitychange', () => this.chats.read());
-    this.api.addEventListener('signedout', () => toast(t('signed_out'), 'bad'));
+    this.api.addEventListener('signedout', () => void this.#signedOut());
     this.closedTab.addEventListener('press', (event) => void this.press(/** @type {CustomEvent} */ (event).detail));
     this.switchboard.addEventListener('active', (event) => this.#began(/** @type {CustomEvent} */ (event).detail));
     this.switchboard.addEventListener('finished', (event) => this.#finished(/** @type {CustomEvent} */ (event).detail));
@@ -170,6 +182,7 @@ class App {
       this.chats.received(frame.message);
       if (!this.chats.find(frame.message.conversation_id)) void this.#load();
     }
+    if (frame.type === 'device.revoked' && frame.device_id === browserId()) void this.#signedOut();
     if (frame.type === 'conversation.updated') this.chats.conversationChanged(frame.conversation_id, frame.conversation);
     if (frame.call) {
       this.chats.callChanged(frame.call);

@@ -21,6 +21,7 @@ import { newId } from '/sdk/api.js';
 const DEFAULTS = { language: null, theme: null, microphone: null, camera: null, speaker: null, skipGreenRoom: false, closedTabOffered: false };
 const PREFERENCES = 'secureconnect.preferences';
 const LAST_USER = 'secureconnect.user';
+const BROWSER = 'secureconnect.browser';
 const TAB_USER = 'secureconnect.tab.user';
 const TAB_DEVICE = 'secureconnect.tab.device';
 const TAB_CALL = 'secureconnect.tab.call';
@@ -51,6 +52,13 @@ export function rememberUser(userId) {
     sessionStorage.removeItem(TAB_USER);
     localStorage.removeItem(LAST_USER);
   }
+}
+
+/** The id of this browser as a device: sign-ins name it, so that it can be signed out from another; it rings by it while no tab is open. @returns {string} */
+export function browserId() {
+  const id = localStorage.getItem(BROWSER) ?? newId();
+  localStorage.setItem(BROWSER, id);
+  return id;
 }
 
 /**

@@ -55,14 +55,14 @@ export class Api extends EventTarget {
     this.supply = token ?? null;
   }
 
-  /** @param {string} email @param {string} password @returns {Promise<User>} @throws {ApiError} 401 `wrong_credentials` */
-  async login(email, password) {
-    return this.#signedIn(await this.#fetch('POST', '/v1/auth/login', { email, password, cookie: true }));
+  /** @param {string} email @param {string} password @param {string} [deviceId] to sign out from afar @returns {Promise<User>} @throws {ApiError} 401 `wrong_credentials` */
+  async login(email, password, deviceId) {
+    return this.#signedIn(await this.#fetch('POST', '/v1/auth/login', { email, password, device_id: deviceId, cookie: true }));
   }
 
-  /** @param {string} email @param {string} password @param {string} displayName @returns {Promise<User>} @throws {ApiError} 409 `email_taken` */
-  async register(email, password, displayName) {
-    const body = { email, password, display_name: displayName, cookie: true };
+  /** @param {string} email @param {string} password @param {string} displayName @param {string} [deviceId] @returns {Promise<User>} @throws {ApiError} 409 `email_taken` */
+  async register(email, password, displayName, deviceId) {
+    const body = { email, password, display_name: displayName, device_id: deviceId, cookie: true };
     return this.#signedIn(await this.#fetch('POST', '/v1/auth/register', body));
   }
 

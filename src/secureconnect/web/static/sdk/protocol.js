@@ -17,6 +17,7 @@ const CHECK_EVERY_MS = 2_000;
 const SLEPT_MS = 15_000;
 const CLOSED_FOR_GOOD = 1000;
 const CLOSED_FOR_ABUSE = 1008;
+const CLOSED_SIGNED_OUT = 4003;
 
 /**
  * @typedef {'idle'|'opening'|'open'|'waiting'|'closed'} SocketState
@@ -149,7 +150,7 @@ class ResumingSocket extends EventTarget {
   /** @param {number} code @param {boolean} opened */
   async #lost(code, opened) {
     this.#drop();
-    if (code === CLOSED_FOR_GOOD) return this.#finish(code);
+    if (code === CLOSED_FOR_GOOD || code === CLOSED_SIGNED_OUT) return this.#finish(code);
     if (opened) return this.#later(code === CLOSED_FOR_ABUSE ? 10_000 : 0);
     const generation = this.#generation;
     const again = this.options.refused ? await this.options.refused().catch(() => true) : true;

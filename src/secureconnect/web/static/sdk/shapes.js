@@ -18,7 +18,7 @@
  * @typedef {{conversation_id: string, title: string|null, created_at: string,
  *   participants: {user_id: string, display_name: string, role: 'owner'|'member'}[],
  *   last_message: Message|null, unread_count: number, live_call: CallRecord|null}} Conversation
- * @typedef {{device_id: string, platform: 'android'|'ios'|'web'|'desktop', provider: string, created_at: string, seen_at: string}} Device
+ * @typedef {{device_id: string, platform: 'android'|'ios'|'web'|'desktop'|null, provider: string|null, signed_in: boolean, created_at: string, seen_at: string}} Device
  * @typedef {'answered'|'declined'|'cancelled'|'caller_lost'|'timeout'|'busy'} RingOutcome
  * @typedef {{at: string, event: 'queued'|'sent'|'accepted'|'retried'|'lost'|'failed'|'skipped'|'delivered'|'shown'|'refused'|'answered'|'declined'|'stopped',
  *   reason: string|null, via: string|null, push: 'ring'|'cancel'|'missed'|null, attempt: number|null, detail: string|null}} TraceEntry

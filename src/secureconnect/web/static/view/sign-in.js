@@ -7,7 +7,9 @@
  * @import {User} from '/sdk/shapes.js'
  */
 import { ApiError } from '/sdk/api.js';
+import { browserId } from '../preferences.js';
 import { problemText, t } from '../words.js';
+import { openDialog } from './dialog.js';
 import { fill, h } from './element.js';
 
 /** Which field a problem belongs to; any other stands above the button. */
@@ -18,6 +20,14 @@ const FIELD_OF = /** @type {Record<string, 'email'|'password'>} */ ({ wrong_cred
 /** @param {Element} parent @param {Api} api @returns {Promise<User>} once somebody is signed in */
 export function askToSignIn(parent, api) {
   return new Promise((resolve) => new SignIn(parent, api, resolve));
+}
+
+/** The sign-in has ended elsewhere. @returns {Promise<void>} once the person has read it */
+export function saySignedOut() {
+  return new Promise((resolve) => {
+    const again = h('button', { type: 'button', class: 'button primary wide', test: 'sign-in-again', on: { click: () => dialog.close() } }, t('sign_in'));
+    const dialog = openDialog({ title: t('signed_out'), test: 'signed-out', content: [again], closed: resolve });
+  });
 }
 
 class SignIn {
@@ -64,7 +74,7 @@ class SignIn {
     this.submit.textContent = t('one_moment');
     try {
       const [email, password] = [this.email.input.value.trim(), this.password.input.value];
-      const user = this.registering ? await this.api.register(email, password, this.name.input.value.trim()) : await this.api.login(email, password);
+      const user = this.registering ? await this.api.register(email, password, this.name.input.value.trim(), browserId()) : await this.api.login(email, password, browserId());
       return this.done(user);
     } catch (error) {
       const at = error instanceof ApiError ? FIELD_OF[error.code] : undefined;

@@ -5,7 +5,7 @@
  *
  * @import {Api} from '/sdk/api.js'
  * @import {CalleeTrace, DeviceTrace, Trace} from '/sdk/shapes.js'
- * @typedef {{api: Api, own: () => Promise<string[]>}} TraceSource  `own`: the ids by which this browser is known as a device
+ * @typedef {{api: Api, own: string[]}} TraceSource  `own`: the ids by which this browser is known as a device
  */
 import { clock, seconds } from '../format.js';
 import { deviceName, ending, entryWords, verdict } from '../trace-words.js';
@@ -18,8 +18,7 @@ export async function showTrace({ api, own }, call) {
   const body = h('div', { class: 'trace', 'aria-busy': 'true' }, h('p', { class: 'muted' }, t('one_moment')));
   openDialog({ title: t('trace'), style: 'wide', test: 'trace-dialog', content: [body] });
   try {
-    const [trace, ids] = await Promise.all([api.trace(call.call_id), own()]);
-    fill(body, ...people(trace, ids));
+    fill(body, ...people(await api.trace(call.call_id), own));
   } catch (error) {
     fill(body, h('p', { class: 'field-error' }, problemText(error)));
   }

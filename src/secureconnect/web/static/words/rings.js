@@ -77,11 +77,12 @@ export const RINGS = {
   entry_stopped_caller_lost: ['Stopped: the caller’s connection was lost', 'Ngừng: người gọi mất kết nối'],
   entry_stopped_timeout: ['Stopped: nobody answered', 'Ngừng: không ai trả lời'],
   // One's devices
-  own_devices: ['Devices that ring', 'Thiết bị đổ chuông'],
+  own_devices: ['Your devices', 'Thiết bị của bạn'],
   no_own_devices: ['None is registered: calls ring in open pages only.', 'Chưa đăng ký: cuộc gọi chỉ đổ chuông trong trang đang mở.'],
   last_seen: ['{via} · last seen {time}', '{via} · thấy lần cuối {time}'],
-  remove: ['Remove', 'Gỡ bỏ'],
-  remove_device: ['Remove {name}: it rings no more', 'Gỡ bỏ {name}: sẽ không đổ chuông nữa'],
+  does_not_ring: ['does not ring when closed', 'không đổ chuông khi đã đóng'],
+  platform_signed_in: ['Signed-in device', 'Thiết bị đã đăng nhập'],
+  remove_device: ['Sign out: {name}', 'Đăng xuất: {name}'],
   // Ringing while no page is open
   closed_tab: ['Ring when no tab is open', 'Đổ chuông khi không mở thẻ nào'],
   closed_tab_hint: ['Calls then come as notifications of this browser.', 'Cuộc gọi sẽ đến dưới dạng thông báo của trình duyệt này.'],
