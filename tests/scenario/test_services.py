@@ -23,7 +23,7 @@ EVERYWHERE = {"/health", "/health/live", "/health/ready", "/v1/calls/health", "/
 OWN = {
     "auth": ("/v1/auth/", "/v1/users", "/v1/devices", "/v1/push"),
     "chat": ("/v1/conversations", "/v1/messages"),
-    "video": ("/v1/calls",),
+    "video": ("/v1/calls", "/v1/ice-servers", "/v1/webhooks"),
 }
 
 
