@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV = $(PYTHON) -m uv
 BIN = .venv/bin
 
-.PHONY: run test setup engines check cluster races
+.PHONY: run test setup engines check cluster chaos races
 
 run: setup
 	$(BIN)/secureconnect demo
@@ -18,6 +18,14 @@ races: setup engines
 # Three nodes, PostgreSQL, Redis, HAProxy and Prometheus, from Debian's packages; prints where they are, ends with Ctrl-C.
 cluster: setup engines
 	$(BIN)/python -m tests.cluster
+
+# Every disturbance COUNT times on such a cluster while CALLS calls talk; ONLY="kill-node cut-redis" picks some. Some minutes each.
+COUNT = 20
+CALLS = 300
+PAUSE = 1
+ONLY =
+chaos: setup engines
+	tests/namespace $(BIN)/python -m tests.chaos --count $(COUNT) --calls $(CALLS) --pause $(PAUSE) --keep $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json)
 
 setup: .venv/.ready
 

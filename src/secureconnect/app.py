@@ -173,6 +173,7 @@ class Application:
             database=self.database,
             clock=self.clock,
             node_id=self.node_id,
+            on_lapse=lambda: self._spawn(self.call_sockets.keep_sessions()),
             on_fired=self.metrics.timer_lateness.observe,
         )
 

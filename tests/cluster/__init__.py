@@ -11,8 +11,8 @@ from pathlib import Path
 from secureconnect.store import open_database
 from secureconnect.store.schema import migrate
 from tests.fakes.haproxy import Gateway
-from tests.fakes.postgres import running_postgres
-from tests.fakes.redis import RedisServer
+from tests.fakes.postgres import PostgresServer
+from tests.fakes.redis import KEPT, RedisServer
 from tests.fakes.server import ServerProcess
 
 NODES = 3
@@ -21,11 +21,15 @@ NODES = 3
 class Cluster:
     """What runs, by name. Each part may be stopped and started by a test."""
 
-    def __init__(self, database_url: str, redis: RedisServer, nodes: list[ServerProcess], gateway: Gateway) -> None:
-        self.database_url = database_url
+    def __init__(self, postgres: PostgresServer, redis: RedisServer, nodes: list[ServerProcess], gateway: Gateway) -> None:
+        self.postgres = postgres
         self.redis = redis
         self.nodes = nodes
         self.gateway = gateway
+
+    @property
+    def database_url(self) -> str:
+        return self.postgres.url
 
     @property
     def url(self) -> str:
@@ -43,18 +47,20 @@ async def running_cluster(
 ) -> AsyncIterator[Cluster]:
     """So many nodes on one PostgreSQL and one Redis behind one gateway, all answering; taken down in the other order."""
     with ExitStack() as stack:
-        database_url = stack.enter_context(running_postgres())
-        redis = RedisServer()
+        postgres, redis = PostgresServer(), RedisServer(*KEPT, directory=folder / "redis")
+        (folder / "redis").mkdir()
+        stack.callback(postgres.close)
+        postgres.start()
         redis.start()
         stack.callback(redis.stop)
-        database = open_database(database_url)
+        database = open_database(postgres.url)
         await migrate(database)
         await database.close()
-        settings = {"DATABASE_URL": database_url, "BUS_URL": redis.url, "DRAIN_SECONDS": "2", **settings}
+        settings = {"DATABASE_URL": postgres.url, "BUS_URL": redis.url, "DRAIN_SECONDS": "2", **settings}
         processes = [ServerProcess(folder / f"node{number}", **settings) for number in range(1, nodes + 1)]
         try:
             await asyncio.gather(*(one.start() for one in processes))
             async with Gateway([one.port for one in processes], port=gateway_port, **gateway_limits or {}) as gateway:
-                yield Cluster(database_url, redis, processes, gateway)
+                yield Cluster(postgres, redis, processes, gateway)
         finally:
             await asyncio.gather(*(one.stop() for one in processes if one.is_running))

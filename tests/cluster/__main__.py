@@ -12,7 +12,7 @@ from rich.console import Console
 from secureconnect.config import Settings
 from secureconnect.server import SPARE_FILES
 from tests.cluster import Cluster, running_cluster
-from tests.fakes.haproxy import free_port
+from tests.fakes.ports import free_port
 from tests.fakes.prometheus import Prometheus
 from tests.fakes.server import SECRET
 

@@ -10,6 +10,8 @@ from secureconnect.bus import Entry
 from secureconnect.bus.redis.bus import QUEUE_ENTRIES, RedisBus
 from secureconnect.clock import SystemClock
 from secureconnect.errors import Unavailable
+from tests.chaos.network import Network
+from tests.fakes.mute import muted_way_to
 from tests.fakes.redis import RedisCluster, RedisSentinels, RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -98,6 +100,42 @@ async def test_what_is_published_while_redis_is_away_arrives_once_and_in_order(r
         assert seqs[0] > heard[0].seq, "a Redis that forgot everything must not count from the beginning"
         assert (await b.read(TOPIC)).retained == {"key": b"299"}
         await a.ping()
+
+
+async def test_a_node_is_not_deaf_for_long_when_packets_vanish(redis: RedisServer) -> None:
+    """Nothing breaks the connection that hears: by itself it would be waited on until TCP gives up, a quarter of an hour later."""
+    heard: list[Entry] = []
+    async with muted_way_to(redis.port) as way, node(redis, "a") as a:
+        b = RedisBus(f"redis://127.0.0.1:{way.port}", SystemClock(), "b")
+        running = asyncio.create_task(b.run())
+        await b.subscribe(TOPIC, heard.append)
+        a.publish(TOPIC, b'{"n":0}')
+        await until(lambda: len(heard) == 1)
+        way.mute()
+        a.publish(TOPIC, b'{"n":1}')
+        b.publish(TOPIC, b'{"n":2}')
+        await until(lambda: len(heard) == 3)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await b.close()
+    assert sorted(one.body for one in heard) == [b'{"n":%d}' % number for number in range(3)]
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": True})])
+async def test_connections_that_the_kernel_gave_up_are_replaced(redis: RedisServer) -> None:
+    """As on the server: uvloop has an error of its own for a transport that closed under an idle connection of the pool."""
+    heard: list[Entry] = []
+    async with node(redis, "a") as a, node(redis, "b") as b:
+        await b.subscribe(TOPIC, heard.append)
+        for turn in range(5):
+            a.publish(TOPIC, b'{"n":%d}' % (2 * turn))
+            await until(lambda wanted=2 * turn + 1: len(heard) == wanted)
+            await asyncio.gather(*(b.read(TOPIC) for _ in range(8)), return_exceptions=True)
+            Network().reset(redis.port, (1024, 65_534))
+            # The last one arrives by the log, not by the doorbell: what reads it must not give up either.
+            a.publish(TOPIC, b'{"n":%d}' % (2 * turn + 1))
+            await until(lambda wanted=2 * turn + 2: len(heard) == wanted)
+    assert [one.body for one in heard] == [b'{"n":%d}' % number for number in range(10)]
 
 
 async def test_a_batch_sent_twice_is_counted_once(redis: RedisServer) -> None:

@@ -52,7 +52,7 @@ async def node(database: Database, seconds: float) -> Switchboard:
 
 @asynccontextmanager
 async def firing(board: Switchboard) -> AsyncIterator[None]:
-    timers = Timers(service=board.calls, database=board.database, clock=board.clock, node_id=NodeId(uuid4()))
+    timers = Timers(service=board.calls, database=board.database, clock=board.clock, node_id=NodeId(uuid4()), on_lapse=lambda: None)
     await timers.start()
     running = asyncio.ensure_future(timers.run())
     yield

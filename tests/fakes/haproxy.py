@@ -4,13 +4,13 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from tests.fakes.certificates import self_signed
+from tests.fakes.ports import free_port
 from tests.fakes.server import SECRET
 
 CONFIGURATION = Path(__file__).parents[2] / "deploy/haproxy.cfg"
@@ -73,14 +73,28 @@ class Gateway:
 
     async def _until_up(self) -> None:
         while True:
-            try:
-                states = [line.split(",") for line in (await self.tell("show stat")).splitlines()]
-            except OSError:
-                states = []
-            backends = {row[0]: row[17] for row in states if len(row) > 17 and row[1] == "BACKEND" and not row[0].startswith("by_")}
+            states = await self._states()
+            backends = {name: state for (name, server), state in states.items() if server == "BACKEND"}
             if backends and all(one == "UP" for one in backends.values()):
                 return
             await asyncio.sleep(0.02)  # it can only be asked
+
+    async def until_all_up(self) -> None:
+        """Return when every node is up in every backend, however long that takes."""
+        while True:
+            states = await self._states()
+            if states and all(state == "UP" for state in states.values()):
+                return
+            await asyncio.sleep(0.02)
+
+    async def _states(self) -> dict[tuple[str, str], str]:
+        """What the gateway says of each backend and each node there, by the names of both; nothing while it does not listen."""
+        try:
+            rows = [line.split(",") for line in (await self.tell("show stat")).splitlines()]
+        except OSError:
+            return {}
+        places = [row for row in rows if len(row) > 17 and row[1] not in ("FRONTEND", "svname") and not row[0].startswith("by_")]
+        return {(row[0], row[1]): row[17] for row in places}
 
     async def tell(self, words: str) -> str:
         """Say a word to its admin socket; what it answers. Raises OSError when it does not listen."""
@@ -91,10 +105,24 @@ class Gateway:
         await writer.wait_closed()
         return answer
 
-    def reload(self) -> None:
-        """A new worker takes the port; the old one keeps the sockets it has."""
+    async def reload(self) -> None:
+        """A new worker takes the port, and this returns when it has; the old one keeps the sockets it has."""
         assert self._process is not None
+        before = await self._worker()
         self._process.send_signal(signal.SIGUSR2)
+        async with asyncio.timeout(START_SECONDS):
+            while True:
+                if await self._worker() not in ("", before):
+                    return
+                await asyncio.sleep(0.02)
+
+    async def _worker(self) -> str:
+        """The process that takes connections now; nothing while it changes."""
+        try:
+            info = await self.tell("show info")
+        except OSError:
+            return ""
+        return next((line for line in info.splitlines() if line.startswith("Pid:")), "")
 
     async def stop(self) -> None:
         """End it, sockets and all."""
@@ -111,14 +139,3 @@ class Gateway:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.stop()
-
-
-def free_port(wanted: int = 0) -> int:
-    """`wanted` if it is free, or another that is."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError:
-            return free_port()
-        return int(probe.getsockname()[1])

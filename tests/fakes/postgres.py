@@ -1,34 +1,97 @@
-"""A real PostgreSQL on a free loopback port, for as long as a test session needs it. Debian's package, nothing installed by us."""
+"""A real PostgreSQL on a free loopback port, which a test may kill, stall and start again. Debian's package."""
 
 import os
 import shutil
-import socket
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.fakes.ports import free_port
+
 BINARIES = Path("/usr/lib/postgresql/15/bin")
+END_SECONDS = 10.0
+
+
+class PostgresServer:
+    """One server, its port and what it holds the same from one start to the next. `close` leaves nothing behind."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="secureconnect-postgres-"))
+        self._data = self._folder / "data"
+        self.port = free_port()
+        self._as_owner = _as_owner(self._folder)
+        self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N")
+
+    @property
+    def url(self) -> str:
+        """The SQLAlchemy URL of the `postgres` database."""
+        return f"postgresql+asyncpg://postgres@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        """Start, and return once it answers: nobody has to guess how long that takes."""
+        settings = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
+        self._run("pg_ctl", "-l", self._folder / "log", "-w", "-o", settings, "start")
+
+    def stop(self) -> None:
+        """Ask it to end: open transactions are rolled back, nobody is waited for."""
+        self._run("pg_ctl", "-m", "fast", "-w", "stop")
+
+    def kill(self) -> None:
+        """End all its processes as a crash would."""
+        processes = self._processes()
+        for pid in processes:
+            _signal(pid, signal.SIGKILL)
+        deadline = time.monotonic() + END_SECONDS
+        # A new server refuses to start while one of the old still holds the memory that they share.
+        while any(_is_alive(pid) for pid in processes):
+            if time.monotonic() > deadline:
+                raise RuntimeError("PostgreSQL does not die")
+            time.sleep(0.01)
+        (self._data / "postmaster.pid").unlink()
+
+    def pause(self) -> None:
+        """Stop all its processes in the middle of whatever they do: connections stay open and nobody answers."""
+        for pid in self._processes():
+            _signal(pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        for pid in self._processes():
+            _signal(pid, signal.SIGCONT)
+
+    def close(self) -> None:
+        """End it, whatever state it is in, and remove what it kept."""
+        if (self._data / "postmaster.pid").exists():
+            self.kill()
+        shutil.rmtree(self._folder)
+
+    def _processes(self) -> list[int]:
+        """The postmaster and its children, in this order: a stopped one begets no more."""
+        postmaster = int((self._data / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children")
+        return [postmaster, *map(int, children.read_text().split())] if children.exists() else [postmaster]
+
+    def _run(self, program: str, *words: str | Path) -> None:
+        command = [*self._as_owner, BINARIES / program, "-D", self._data, *words]
+        finished = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False, timeout=60)
+        if finished.returncode != 0:
+            log = self._folder / "log"
+            last_words = log.read_text()[-2000:] if log.exists() else ""
+            raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{finished.stdout}{finished.stderr}{last_words}")
 
 
 @contextmanager
 def running_postgres() -> Iterator[str]:
     """Yields the SQLAlchemy URL of a fresh server's `postgres` database. Nothing is left behind."""
-    folder = Path(tempfile.mkdtemp(prefix="secureconnect-postgres-"))
-    data, port = folder / "data", _free_port()
-    as_owner = _as_owner(folder)
-    settings = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    server = PostgresServer()
     try:
-        _run(*as_owner, BINARIES / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N")
-        # -w returns once the server answers: nobody has to guess how long that takes.
-        _run(*as_owner, BINARIES / "pg_ctl", "-D", data, "-l", folder / "log", "-w", "-o", settings, "start")
-        try:
-            yield f"postgresql+asyncpg://postgres@127.0.0.1:{port}/postgres"
-        finally:
-            _run(*as_owner, BINARIES / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+        server.start()
+        yield server.url
     finally:
-        shutil.rmtree(folder)
+        server.close()
 
 
 def _as_owner(folder: Path) -> list[str]:
@@ -39,14 +102,14 @@ def _as_owner(folder: Path) -> list[str]:
     return ["runuser", "-u", "postgres", "--"]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _signal(pid: int, what: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, what)
 
 
-def _run(*command: str | Path) -> None:
-    finished = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False, timeout=60)
-    if finished.returncode != 0:
-        raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{finished.stdout}{finished.stderr}")
+def _is_alive(pid: int) -> bool:
+    """Whether it still runs; one that is dead and not yet buried does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import yaml
 
-from tests.fakes.haproxy import free_port
+from tests.fakes.ports import free_port
 
 SHIPPED = Path(__file__).parents[2] / "deploy/prometheus"
 START_SECONDS = 20.0

@@ -5,23 +5,17 @@ Debian's package. Nothing is kept on disk unless a test gives a directory.
 
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.fakes.ports import free_port
+
 BINARY = "redis-server"
 START_SECONDS = 10.0
 SETTLE_SECONDS = 30.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_until(holds: Callable[[], bool], what: str, seconds: float = SETTLE_SECONDS) -> None:
@@ -32,15 +26,20 @@ def wait_until(holds: Callable[[], bool], what: str, seconds: float = SETTLE_SEC
         time.sleep(0.02)
 
 
+KEPT = ("--appendonly", "yes", "--appendfsync", "everysec")
+"""Settings as we tell operators: a write is in the file before it is answered, and on the disk within a second."""
+
+
 class RedisServer:
     """One server. The port stays the same from one start to the next; what it held does not, unless it has a directory and was
-    told to SAVE.
+    told to SAVE, or keeps its file (`KEPT`).
     """
 
     def __init__(self, *settings: str, directory: Path | None = None) -> None:
         if shutil.which(BINARY) is None:
             raise RuntimeError("redis-server is not installed: run tests/engines")
         self.port = free_port()
+        self._directory = directory
         self.settings = [*settings, "--dir", str(directory or "/tmp")]
         if directory is None:
             self.settings += ["--dbfilename", f"none-{self.port}.rdb"]
@@ -80,6 +79,19 @@ class RedisServer:
         """Let it go on."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+    def restart(self) -> None:
+        """Ask it to end, as a service manager does, and start it again."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait()
+        self.start()
+
+    def forget(self) -> None:
+        """Lose what it kept, while it is down."""
+        assert self._directory is not None
+        shutil.rmtree(self._directory)
+        self._directory.mkdir()
 
     def command(self, *words: str) -> str:
         """What it answers to one command."""

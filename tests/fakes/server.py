@@ -8,17 +8,19 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
+from tests.fakes.ports import free_port
+
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 SECRET = "a-secret-of-the-tests_forty-characters.."
 
 
 class ServerProcess:
-    """One server. Its data stays in `data_dir` from one start to the next; the port stays too once it is known."""
+    """One server. Its data and its port stay the same from one start to the next."""
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
-        self.port = 0
+        self.port = free_port()
         self._settings = {"JWT_SECRET": SECRET, "LOG_FORMAT": "json", "TURN": "off", "SFU": "off", **settings}
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -62,6 +64,13 @@ class ServerProcess:
     async def kill(self) -> None:
         """End it as a power cut would."""
         await self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Stop it in the middle of whatever it does: its connections stay open and nobody answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
 
     async def _end(self, how: signal.Signals) -> int:
         assert self._process is not None

@@ -24,3 +24,11 @@ def test_every_route_reaches_its_service(service: str) -> None:
     paths = {path for route in ROUTES[service] for path in route.paths}
     assert paths
     assert {path: backend_of(path) for path in paths} == dict.fromkeys(paths, service)
+
+
+def test_without_a_ready_node_the_same_service_is_asked() -> None:
+    alive = re.findall(
+        r"^ *use_backend (\w+)_alive if \{ path_beg ([^}]+) \} \{ nbsrv\((\w+)\) eq 0 \}$", CONFIGURATION, re.MULTILINE
+    )
+    assert [(backend, prefixes.split()) for backend, prefixes, _ in alive] == BACKENDS
+    assert all(backend == counted for backend, _, counted in alive)

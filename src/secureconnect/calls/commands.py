@@ -67,13 +67,18 @@ class Invite(msgspec.Struct, frozen=True):
 
 
 class OpenSession(msgspec.Struct, frozen=True):
-    """A socket has opened. `resume` is the session it comes back to; when that is gone, `session_id` begins."""
+    """A socket has opened. `resume` is the session it comes back to; when that is gone, `session_id` begins.
+
+    With `generation`, the socket of `resume` has been open all the time, at a node that was taken for lost. It goes on if the
+    session has had no other socket since; else nothing begins.
+    """
 
     user_id: UserId
     session_id: SessionId
     node_id: NodeId
     device_id: DeviceId | None = None
     resume: SessionId | None = None
+    generation: int | None = None
 
 
 class CloseSession(msgspec.Struct, frozen=True):

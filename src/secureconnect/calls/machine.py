@@ -312,6 +312,8 @@ def _open_session(draft: _Draft, command: OpenSession) -> None:
     if me is None or not me.is_in:
         raise NotJoined
     earlier = next((session for session in me.sessions if session.session_id == command.resume), None)
+    if command.generation is not None and (earlier is None or earlier.generation != command.generation):
+        raise NotJoined
     if earlier is not None:
         reopened = replace(earlier, node_id=command.node_id, generation=earlier.generation + 1, expires_at=None)
         sessions = tuple(reopened if session is earlier else session for session in me.sessions)

@@ -251,6 +251,22 @@ class CallService:
             raise NotJoined
         return call, session
 
+    async def keep_session(self, user_id: UserId, call_id: CallId, session: Session) -> Session:
+        """A socket is still open here although this node may have been taken for lost; its session as it is from now on.
+
+        Raises NotJoined, CallEnded or NotFound when the session has gone, or goes on at another socket.
+        """
+        me = (await self.get(user_id, call_id)).participant(user_id)
+        if me is not None and session in me.sessions:
+            return session  # nobody thought so
+        resume, generation = session.session_id, session.generation
+        command = OpenSession(user_id, resume, self._node_id, session.device_id, resume, generation)
+        me = (await self._command(call_id, command, user_id)).participant(user_id)
+        kept = next((one for one in me.sessions if one.session_id == resume), None) if me is not None else None
+        if kept is None:
+            raise NotJoined
+        return kept
+
     async def close_session(self, user_id: UserId, call_id: CallId, session: Session) -> None:
         """A socket has closed without a leave: its participant has the grace to come back."""
         await self._command(call_id, CloseSession(user_id, session.session_id, session.generation, self._grace))
@@ -262,8 +278,13 @@ class CallService:
         await self._command(call_id, Tick())
 
     async def node_lost(self, call_id: CallId, node_id: NodeId) -> None:
-        """A node is gone: those it served have the grace to come back elsewhere."""
-        await self._command(call_id, NodeLost(node_id, self._grace))
+        """A node is gone: those it served have the grace to come back elsewhere. Nothing, when it is there again."""
+
+        async def make(connection: AsyncConnection, _names: dict[UserId, str]) -> Command:
+            is_lost = await store.is_lost(connection, node_id, self._clock.now())
+            return NodeLost(node_id, self._grace) if is_lost else Tick()
+
+        await self._command(call_id, make)
 
     async def _command(self, call_id: CallId, command: Command | MakeCommand, user_id: UserId | None = None) -> Call:
         """Load, decide, save, publish; again when somebody else was faster. With `user_id`, only for members."""

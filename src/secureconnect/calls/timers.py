@@ -42,9 +42,14 @@ class Timers:
         database: Database,
         clock: Clock,
         node_id: NodeId,
+        on_lapse: Callable[[], None],
         on_fired: Callable[[float], None] = lambda seconds: None,
     ) -> None:
-        """`on_fired` hears by how many seconds each deadline was late."""
+        """`on_lapse` is called when the lease is held again after it had run out: others may have taken this node for lost.
+
+        `on_fired` hears by how many seconds each deadline was late.
+        """
+        self._on_lapse = on_lapse
         self._service = service
         self._database = database
         self._clock = clock
@@ -112,12 +117,15 @@ class Timers:
         if now < self._renew_at:
             return
         await self._database.transact(lambda connection: store.renew_lease(connection, self._node_id, now + LEASE))
+        has_lapsed = self._clock.now() > self.lease_until
         self.lease_until = now + LEASE
         if self._clock.now() > self._renew_at + LATE:
             self.late_renewals += 1
             log.warning("lease renewed late", seconds=round((self._clock.now() - self._renew_at).total_seconds(), 1))
             self._judge_at = self._clock.now() + LEASE
         self._renew_at = now + RENEWAL
+        if has_lapsed and self._database.is_shared:
+            self._on_lapse()
         await self._find_lost_nodes()
 
     async def _tidy_when_needed(self) -> None:

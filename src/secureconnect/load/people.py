@@ -105,18 +105,16 @@ async def _register(rest: Rest, number: int) -> Person:
 async def _introduce(rest: Rest, number: int, secret: str) -> Person:
     """Sign a token ourselves and show it once: the server makes the user on first sight, and others may then name it."""
     user_id = uuid4()
-    now = int(time.time())
-    claims = {
-        "iss": ISSUER,
-        "aud": ISSUER,
-        "sub": str(user_id),
-        "name": f"Load {number}",
-        "iat": now,
-        "exp": now + TOKEN_SECONDS,
-    }
-    token = jwt.encode({"alg": "HS256", "typ": "JWT"}, claims, OctKey.import_key(secret))
+    token = sign(user_id, f"Load {number}", secret)
     user: _User = await rest.call("GET", "/v1/users/me", _User, token=token)
     return Person(user.user_id, token, uuid4())
+
+
+def sign(user_id: UUID, name: str, secret: str, *, seconds: int = TOKEN_SECONDS) -> str:
+    """An access token as an embedding application signs one with the shared secret, good for so many seconds."""
+    now = int(time.time())
+    claims = {"iss": ISSUER, "aud": ISSUER, "sub": str(user_id), "name": name, "iat": now, "exp": now + seconds}
+    return jwt.encode({"alg": "HS256", "typ": "JWT"}, claims, OctKey.import_key(secret))
 
 
 async def converse(rest: Rest, first: Person, second: Person) -> UUID:

@@ -45,7 +45,7 @@ log = structlog.get_logger(__name__)
 class Send(Protocol):
     """How a peer speaks: a frame of `type` to the session `target_id`."""
 
-    async def __call__(self, type: str, **fields: object) -> None: ...
+    async def __call__(self, type: str, **fields: object) -> object: ...
 
 
 @dataclass(frozen=True)

@@ -189,11 +189,15 @@ class SignalingSocket:
                 return signal
         raise StopAsyncIteration
 
-    async def send(self, type: str, **fields: object) -> None:
-        """Send one frame, now or, when the connection is lost, once it is back. Fields that are None are left out."""
+    async def send(self, type: str, **fields: object) -> str:
+        """Send one frame, now or, when the connection is lost, once it is back. Fields that are None are left out.
+
+        Returns the `ref` of the Ack or Refused that will answer it.
+        """
         present = {name: value for name, value in fields.items() if value is not None}
-        self._outbox.put({"type": type, **present})
+        ref = self._outbox.put({"type": type, **present})
         await self._write()
+        return ref
 
     async def leave(self) -> None:
         """This session leaves the call for good; returns when the server has closed or has had time enough to do so."""
@@ -266,11 +270,13 @@ class Outbox:
         self._unconfirmed: dict[str, str] = {}
         self._waiting: list[str] = []
 
-    def put(self, frame: dict[str, object]) -> None:
+    def put(self, frame: dict[str, object]) -> str:
+        """Take a frame; its ref."""
         self._count += 1
         ref = str(self._count)
         self._unconfirmed[ref] = msgspec.json.encode({**frame, "ref": ref}).decode()
         self._waiting.append(ref)
+        return ref
 
     def next(self) -> str | None:
         """The next frame to write, or None."""

@@ -26,7 +26,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 class User(Shape, frozen=True, kw_only=True):
     user_id: UserId
     display_name: str
-    email: str
+    email: str | None = None
 
 
 class SignIn(Shape, frozen=True, kw_only=True):

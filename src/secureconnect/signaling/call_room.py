@@ -119,11 +119,15 @@ class CallRoom:
             return
         self.seats[seat.session_id] = seat
         if held is not None:
-            _part(held)
+            part(held)
+
+    def holds(self, seat: Seat) -> bool:
+        """Whether this seat's socket is the one that carries its session here."""
+        return self.seats.get(seat.session_id) is seat
 
     def release(self, seat: Seat) -> None:
         """The seat's socket is gone; another may have taken the seat already."""
-        if self.seats.get(seat.session_id) is seat:
+        if self.holds(seat):
             del self.seats[seat.session_id]
 
     def restore(self, seat: Seat, backlog: Backlog) -> None:
@@ -171,7 +175,7 @@ class CallRoom:
             return
         # Nodes publish each for itself: what an earlier socket said on opening may arrive after a later one took its seat here.
         if _taken_frame.decode(entry.body).generation > seat.session.generation:
-            _part(seat)
+            part(seat)
 
     def _part_if_left(self, entry: Entry) -> None:
         """A session that has left has nothing more to say: its socket closes behind the frame that told it."""
@@ -188,7 +192,7 @@ class CallRoom:
             seat.channel.close(CLOSE_OK, frame.reason.value)
 
 
-def _part(seat: Seat) -> None:
+def part(seat: Seat) -> None:
     """Another socket carries the session from now on."""
     seat.gone = True
     if seat.channel is not None:

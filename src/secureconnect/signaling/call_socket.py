@@ -16,7 +16,7 @@ from secureconnect.calls.service import CallService
 from secureconnect.clock import Clock
 from secureconnect.errors import BadRequest, ServiceError, Unavailable
 from secureconnect.ids import CallId, DeviceId, UserId, short
-from secureconnect.signaling.call_room import CallRoom, Seat, taken
+from secureconnect.signaling.call_room import CallRoom, Seat, part, taken
 from secureconnect.signaling.handlers import Handlers, OnReport
 from secureconnect.signaling.hub import Channel, Hub
 from secureconnect.signaling.protocol import ErrorFrame, IceServer, Limits, Welcome, encode
@@ -28,6 +28,10 @@ log = structlog.get_logger(__name__)
 
 CLOSE_RETRY_SECONDS = 1.0
 """Pause before a close is reported again to a database that was away. The grace counts from when it gets through."""
+
+KEPT_AT_ONCE = 8
+"""Sessions written down at the same time by a node that was taken for lost: most of its database connections, but not all."""
+KEPT_AGAIN_SECONDS = 5.0
 
 IceServers = Callable[[UserId, CallId], list[IceServer]]
 Spawn = Callable[[Awaitable[None]], None]
@@ -154,6 +158,43 @@ class CallSockets:
         except ServiceError:
             return
         await self._close_session(user_id, call_id, session, lambda: False)
+
+    async def keep_sessions(self) -> None:
+        """This node may have been taken for lost, and its sessions for closed: say of each that its socket is open here.
+
+        A socket whose session has gone, or goes on elsewhere, closes. Returns when all is written down.
+        """
+        await self._keep_all()
+        # Another node may be in the middle of a change for which this one still was lost.
+        await self._clock.sleep(KEPT_AGAIN_SECONDS)
+        await self._keep_all()
+
+    async def _keep_all(self) -> None:
+        waiting = [(room, seat) for room in self.hub.rooms for seat in room.seats.values()]
+        log.info("keeping sessions", sessions=len(waiting))
+
+        async def work() -> None:
+            while waiting:
+                await self._keep_session(*waiting.pop())
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(KEPT_AT_ONCE):
+                group.create_task(work())
+
+    async def _keep_session(self, room: CallRoom, seat: Seat) -> None:
+        while room.holds(seat) and not seat.gone:
+            try:
+                kept = await self._calls.keep_session(seat.user_id, seat.call_id, seat.session)
+            except Unavailable:
+                await self._clock.sleep(CLOSE_RETRY_SECONDS)
+            except ServiceError:
+                part(seat)
+            else:
+                seat.session = kept
+                if not room.holds(seat):
+                    # Its socket closed meanwhile, which was said of the session as it was before.
+                    await self._close_session(seat.user_id, seat.call_id, kept, lambda: seat.gone)
+                return
 
     async def _close_session(self, user_id: UserId, call_id: CallId, session: Session, has_left: Callable[[], bool]) -> None:
         """Report the close until it is written down, or the session has left meanwhile."""

@@ -47,6 +47,11 @@ class Hub(Generic[R]):
         """How many topics somebody here listens to."""
         return len(self._rooms)
 
+    @property
+    def rooms(self) -> list[R]:
+        """Those in which somebody is."""
+        return [room for room, _ in self._rooms.values()]
+
     async def enter(self, topic: str) -> R:
         """The topic's room, subscribed. Every enter needs one leave."""
         async with self._turn(topic):

@@ -161,6 +161,12 @@ async def calls_of_lost_nodes(connection: AsyncConnection, now: datetime) -> lis
     return [(CallId(row.call_id), NodeId(row.node_id)) for row in await connection.execute(query)]
 
 
+async def is_lost(connection: AsyncConnection, node_id: NodeId, now: datetime) -> bool:
+    """Whether a node's lease has run out or was given back."""
+    alive = select(nodes.c.node_id).where(nodes.c.node_id == node_id, nodes.c.lease_until > now)
+    return (await connection.execute(alive)).first() is None
+
+
 async def _save_participant(connection: AsyncConnection, columns: dict[str, Any], *, is_new: bool) -> None:
     if is_new:
         await _INSERT_PARTICIPANT.run(connection, **columns)

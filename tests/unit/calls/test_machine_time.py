@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from secureconnect.calls import machine
 from secureconnect.calls.call import LIFE, EndReason, LeaveReason, State, Status, due_at
-from secureconnect.calls.commands import Cancelled, DeclinedByDevice, Missed, SessionJoined, SessionLeft, Tick
+from secureconnect.calls.commands import Cancelled, DeclinedByDevice, Missed, OpenSession, SessionJoined, SessionLeft, Tick
 from tests.unit.calls.story import (
     ANN,
     BOB,
@@ -111,6 +111,26 @@ class TestGrace:
         assert (story.state(ANN), story.state(BOB)) == (State.RECONNECTING, State.JOINED)
         assert not story.lose(EAST).changed
         assert story.wait(seconds=30).verdict == (Status.ENDED, EndReason.COMPLETED)
+
+    def test_a_node_that_was_taken_for_lost_and_lives_keeps_its_sessions(self) -> None:
+        story = a_conversation()
+        (phone,) = story.sessions(BOB)
+        held = story.session(BOB, phone)
+        story.lose(EAST).wait(seconds=5)
+        story.step(OpenSession(BOB, phone, EAST, PHONE, phone, held.generation))
+        assert (story.state(BOB), story.one(BOB).grace_deadline) == (State.JOINED, None)
+        assert story.session(BOB, phone).generation == held.generation + 1, "a late close of before does not count"
+        assert not story.close_socket(BOB, held).changed
+
+    def test_a_node_that_was_taken_for_lost_takes_nobodys_place(self) -> None:
+        story = a_conversation()
+        (phone,) = story.sessions(BOB)
+        held = story.session(BOB, phone)
+        story.lose(EAST)
+        story.open(BOB, PHONE, resume=phone, node=WEST)
+        with story.refused("not_joined"):
+            story.step(OpenSession(BOB, phone, EAST, PHONE, phone, held.generation))
+        assert story.session(BOB, phone).node_id == WEST
 
 
 class TestSession:

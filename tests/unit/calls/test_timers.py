@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 from uuid import UUID, uuid4
@@ -31,6 +31,7 @@ class Calls:
     def __init__(self) -> None:
         self.ticked: list[CallId] = []
         self.lost: list[NodeId] = []
+        self.lapses: list[datetime] = []
         self.failing: dict[CallId, Exception] = {}
 
     async def tick(self, call_id: CallId) -> None:
@@ -73,7 +74,13 @@ async def database(tmp_path: Path) -> AsyncIterator[SharedDatabase]:
 
 
 def timers_of(database: SharedDatabase, clock: ManualClock, calls: Calls, node_id: NodeId) -> Timers:
-    return Timers(service=cast(CallService, calls), database=cast(Database, database), clock=clock, node_id=node_id)
+    return Timers(
+        service=cast(CallService, calls),
+        database=cast(Database, database),
+        clock=clock,
+        node_id=node_id,
+        on_lapse=lambda: calls.lapses.append(clock.now()),
+    )
 
 
 async def insert_calls(database: SharedDatabase, clock: ManualClock, number: int) -> list[CallId]:
@@ -149,3 +156,20 @@ async def test_one_turn_does_one_batch(database: SharedDatabase) -> None:
     await insert_calls(database, clock, BATCH + 1)
     assert await timers_of(database, clock, calls, HERE).fire_due()
     assert len(calls.ticked) == BATCH
+
+
+async def test_a_node_that_was_late_for_its_own_lease_is_told(database: SharedDatabase) -> None:
+    """It was stopped, or the database was away: others may have taken it for lost."""
+    clock, calls = ManualClock(), Calls()
+    timers = timers_of(database, clock, calls, HERE)
+    await timers.start()
+    running = asyncio.create_task(timers.run())
+    await turns(clock, 2 * LEASE.total_seconds())
+    assert calls.lapses == [], "a lease that is renewed in time does not lapse"
+    await asleep(clock)
+    clock.advance(LEASE.total_seconds() + 1)
+    await turns(clock, 1)
+    assert len(calls.lapses) == 1
+    await turns(clock, LEASE.total_seconds())
+    assert len(calls.lapses) == 1, "once"
+    running.cancel()

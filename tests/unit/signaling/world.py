@@ -122,6 +122,19 @@ class CallInMemory:
         found = {session.session_id: session for session in me.sessions}
         return self.call, found.get(fresh) or found[cast(SessionId, resume)]
 
+    async def keep_session(self, user_id: UserId, _call_id: CallId, session: Session) -> Session:
+        if self.session(user_id, session.session_id) == session:
+            return session
+        resume = session.session_id
+        self.command(OpenSession(user_id, resume, NODE, session.device_id, resume, session.generation))
+        kept = self.session(user_id, resume)
+        assert kept is not None
+        return kept
+
+    def session(self, user_id: UserId, session_id: SessionId) -> Session | None:
+        me = self.call.participant(user_id)
+        return next((one for one in me.sessions if one.session_id == session_id), None) if me is not None else None
+
     async def close_session(self, user_id: UserId, _call_id: CallId, session: Session) -> None:
         self.command(CloseSession(user_id, session.session_id, session.generation, GRACE))
 

@@ -21,7 +21,7 @@ from secureconnect.clock import Clock
 
 log = structlog.get_logger(__name__)
 
-PULSE_SECONDS = 5.0
+PULSE_SECONDS = 2.0
 """A server that says nothing is asked; one that does not answer until the next time has gone without a word."""
 
 
@@ -139,6 +139,6 @@ class Doorbell:
         """Nothing when there is no connection: `run` makes it and subscribes to everything."""
         if self._connected and self._connection.is_connected:
             try:
-                await self._connection.send_command(*words, check_health=False)
+                await heeding(self._connection.send_command(*words, check_health=False))
             except (RedisError, OSError):
                 self._connected = False  # the listener finds it broken too

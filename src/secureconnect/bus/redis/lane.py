@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 BATCH = 128
 """Entries under way at once: enough to share a round trip, few enough to repeat."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
 """Seconds between attempts to reach a server that is away."""
 
 Elsewhere = Callable[..., Awaitable[Any]]

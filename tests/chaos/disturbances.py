@@ -1,0 +1,139 @@
+"""What is done to the cluster, each by its name. A disturbance returns once what it took away is there again."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+from msgspec import Struct
+
+from tests.chaos.network import Network
+from tests.cluster import Cluster
+
+READY_SECONDS = 60.0
+
+
+class Stage(Struct, frozen=True):
+    """What a disturbance may lay hands on. `pace` shortens the times that it lasts: less than 1 is for a short form."""
+
+    cluster: Cluster
+    network: Network
+    random: random.Random
+    pace: float
+
+    async def wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds * self.pace)
+
+
+class Disturbance(Struct, frozen=True):
+    """One kind of disturbance. `what` describes it in the table."""
+
+    name: str
+    what: str
+    do: Callable[[Stage], Awaitable[None]]
+    forgets: bool = False
+    """Whether it takes from the cluster what it remembers: then sockets may come back to a fresh start, and talk is void."""
+
+
+async def kill_node(stage: Stage) -> None:
+    node = stage.random.choice(stage.cluster.nodes)
+    await node.kill()
+    await stage.wait(2)
+    await node.start()
+    await _all_ready(stage)
+
+
+async def stop_node(stage: Stage) -> None:
+    node = stage.random.choice(stage.cluster.nodes)
+    node.pause()
+    try:
+        await stage.wait(20)
+    finally:
+        node.resume()
+    await _all_ready(stage)
+
+
+async def kill_redis(stage: Stage) -> None:
+    await asyncio.to_thread(stage.cluster.redis.stop)
+    await stage.wait(2)
+    await asyncio.to_thread(stage.cluster.redis.start)
+    await _all_ready(stage)
+
+
+async def empty_redis(stage: Stage) -> None:
+    await asyncio.to_thread(stage.cluster.redis.stop)
+    await asyncio.to_thread(stage.cluster.redis.forget)
+    await stage.wait(2)
+    await asyncio.to_thread(stage.cluster.redis.start)
+    await _all_ready(stage)
+
+
+async def cut_redis(stage: Stage) -> None:
+    with stage.network.unreachable(stage.cluster.redis.port):
+        await stage.wait(30)
+    await _all_ready(stage)
+
+
+async def kill_postgres(stage: Stage) -> None:
+    await asyncio.to_thread(stage.cluster.postgres.kill)
+    await stage.wait(2)
+    await asyncio.to_thread(stage.cluster.postgres.start)
+    await _all_ready(stage)
+
+
+async def stall_postgres(stage: Stage) -> None:
+    stage.cluster.postgres.pause()
+    try:
+        await stage.wait(10)
+    finally:
+        stage.cluster.postgres.resume()
+    await _all_ready(stage)
+
+
+async def reload_gateway(stage: Stage) -> None:
+    await stage.cluster.gateway.reload()
+    await _all_ready(stage)
+
+
+async def roll(stage: Stage) -> None:
+    """Every process of the cluster, one after the other, each asked to end."""
+    cluster = stage.cluster
+    for node in cluster.nodes:
+        await node.stop()
+        await node.start()
+        await _all_ready(stage)
+    await cluster.gateway.reload()
+    await asyncio.to_thread(cluster.redis.restart)
+    await _all_ready(stage)
+    await asyncio.to_thread(cluster.postgres.stop)
+    await asyncio.to_thread(cluster.postgres.start)
+    await _all_ready(stage)
+
+
+async def cut_sockets(stage: Stage) -> None:
+    """A third of the clients' connections is reset, of another third nothing arrives for a while."""
+    port, network = stage.cluster.gateway.port, stage.network
+    ports = network.clients_of(port)
+    third = len(ports) // 3
+    network.reset(port, (ports[0], ports[third]))
+    with network.unreachable(port, (ports[third + 1], ports[2 * third])):
+        await stage.wait(10)
+
+
+async def _all_ready(stage: Stage) -> None:
+    """Return when the gateway sends requests to every node. Raises TimeoutError when that does not come about."""
+    async with asyncio.timeout(READY_SECONDS):
+        await stage.cluster.gateway.until_all_up()
+
+
+ALL = (
+    Disturbance("kill-node", "a node killed (SIGKILL), started again after 2 s", kill_node),
+    Disturbance("stop-node", "a node stopped (SIGSTOP) for 20 s", stop_node),
+    Disturbance("kill-redis", "Redis killed, started again after 2 s", kill_redis),
+    Disturbance("empty-redis", "the same, and what it kept is gone", empty_redis, forgets=True),
+    Disturbance("cut-redis", "Redis unreachable for 30 s: packets vanish", cut_redis),
+    Disturbance("kill-postgres", "PostgreSQL killed, started again after 2 s", kill_postgres),
+    Disturbance("stall-postgres", "PostgreSQL stopped (SIGSTOP) for 10 s", stall_postgres),
+    Disturbance("reload-gateway", "HAProxy reloaded", reload_gateway),
+    Disturbance("roll", "everything restarted: each node, HAProxy, Redis, PostgreSQL", roll),
+    Disturbance("cut-sockets", "a third of all client sockets reset, a third without packets for 10 s", cut_sockets),
+)
