@@ -123,6 +123,29 @@ async def test_another_conversations_call_is_not_there(world: World) -> None:
 
 
 @on_one_and_on_many
+async def test_a_token_in_the_address_opens_nothing(world: World) -> None:
+    token = mint(str(uuid4()), "Eve")
+    for name in ("token", "access_token"):
+        with pytest.raises(Refused) as refused:
+            await world.socket("/v1/ws/events", {name: token}, {})
+        assert (refused.value.status, refused.value.code) == (400, "token_in_query")
+        with pytest.raises(Refused) as refused:
+            await world.ask("GET", f"/v1/users/me?{name}={token}", None, {})
+        assert (refused.value.status, refused.value.code) in {(400, "token_in_query"), (401, "unauthenticated")}
+
+
+@on_one_and_on_many
+async def test_a_page_of_another_origin_gets_no_socket(world: World) -> None:
+    call, (ada, *_), _ = await world.call_of("Ada", "Ben")
+    headers = {"authorization": f"Bearer {ada.token}"}
+    for path, query in [("/v1/ws/events", {}), ("/v1/calls/ws/signaling", {"call_id": call["call_id"]})]:
+        for origin in ("https://evil.example", "null"):
+            with pytest.raises(Refused) as refused:
+                await world.socket(path, query, headers, origin=origin)
+            assert (refused.value.status, refused.value.code) == (403, "origin_not_allowed")
+
+
+@on_one_and_on_many
 async def test_metrics_and_identity_of_the_request(world: World) -> None:
     """Metrics stay behind the gateway; a request id that is well-formed goes through, another is replaced."""
     if world.url.startswith("https"):

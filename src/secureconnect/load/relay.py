@@ -84,13 +84,13 @@ async def _connect(rest: Rest, target: Target, caller: Person, callee: Person, t
     lanes = []
     sessions = []
     for person in (caller, callee):
-        lane, session = await _open_lane(target, person, call.call_id, Lane(wire, tally))
+        lane, session = await open_lane(target, person, call.call_id, Lane(wire, tally))
         lanes.append(lane)
         sessions.append(session)
     return CalledPair((lanes[0], lanes[1]), (sessions[0], sessions[1]), caller, call.call_id)
 
 
-async def _open_lane(target: Target, person: Person, call_id: UUID, lane: Lane) -> tuple[Lane, str]:
+async def open_lane(target: Target, person: Person, call_id: UUID, lane: Lane) -> tuple[Lane, str]:
     """The lane connected, and its session."""
     address = f"{target.socket_url}/v1/calls/ws/signaling?call_id={call_id}&device_id={person.device_id}"
     try:
