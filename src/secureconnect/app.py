@@ -95,7 +95,6 @@ class Application:
         self.vapid = vapid_key(settings)
         self.senders = make_senders(settings, self.clock, self.vapid)
         self.outbox = self._make_outbox()
-
         self.sfu = SfuServers(settings, secret, self.clock)
 
         # What people can do
@@ -118,6 +117,7 @@ class Application:
         # How they reach it
         self.turn = own_turn(settings, secret, self.clock)
         self.ice = self._make_ice()
+        self.at_sfu = self.sfu.seats(self.calls, self.bus, node=str(self.node_id))
         self.call_sockets = self._make_call_sockets(ResumeTokens(secret.encode()))
         self.sockets = self._make_sockets()
         self.health = self._make_health()
@@ -192,6 +192,8 @@ class Application:
             pushes=PushQueue(ids=self.ids, ring_tokens=self.ring_tokens, wake=self.outbox.wake),
             receipts=self.receipts,
             webhooks=self.webhooks,
+            sfu=self.sfu.pool,
+            sfu_capacity=self.settings.sfu_capacity,
             on_change=CallCounter(self.metrics),
         )
 
@@ -241,6 +243,7 @@ class Application:
             limits=Limits(grace_seconds=self.settings.grace_seconds),
             limited=self.settings.rate_limits == "on",
             on_report=lambda seat, report: self.quality.take(seat.call_id, seat.user_id, seat.session.session_id, report),
+            at_sfu=self.at_sfu,
             spawn=self._spawn,
         )
 
@@ -369,6 +372,7 @@ class Application:
         step = seconds / 3
         await within(step, *self._background)
         bus, others = self._loops[:1], self._loops[1:]
+        await within(step, self.at_sfu.close())
         await end(others)
         books = (self.quality.write(), self.receipts.flush())
         lanes = (self.outbox, self.webhooks) if self.webhooks is not None else (self.outbox,)

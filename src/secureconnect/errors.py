@@ -2,7 +2,8 @@
 
 ServiceError                    code, HTTP status, title; the docstring's first line is the default detail
 ├── BadRequest                  400 malformed
-│   └── TokenInQuery            400 token_in_query
+│   ├── TokenInQuery            400 token_in_query
+│   └── BadSdp                  400 bad_sdp
 ├── Unauthenticated             401 unauthenticated
 │   ├── TokenExpired            401 token_expired
 │   ├── WrongCredentials        401 wrong_credentials
@@ -18,6 +19,7 @@ ServiceError                    code, HTTP status, title; the docstring's first 
 │   ├── CallFull                409 call_full
 │   ├── AlreadyJoined           409 already_joined
 │   ├── AnsweredElsewhere       409 answered_elsewhere
+│   ├── StaleEpoch              409 stale_epoch
 │   └── NotJoined               409 not_joined
 ├── TooLarge                    413 too_large
 ├── Unprocessable               422 unprocessable
@@ -32,6 +34,7 @@ ServiceError                    code, HTTP status, title; the docstring's first 
 └── Unavailable                 503 unavailable
     ├── OutcomeUnknown          503 outcome_unknown
     ├── AtCapacity              503 at_capacity
+    ├── SfuUnavailable          503 sfu_unavailable
     └── Draining                503 draining
 """
 
@@ -64,6 +67,12 @@ class BadRequest(ServiceError):
 
     status = 400
     code = "malformed"
+
+
+class BadSdp(BadRequest):
+    """The session description is not one that the SFU takes."""
+
+    code = "bad_sdp"
 
 
 class TokenInQuery(BadRequest):
@@ -147,6 +156,12 @@ class CallEnded(Conflict):
     """The call is over."""
 
     code = "call_ended"
+
+
+class StaleEpoch(Conflict):
+    """The call's media goes another way by now: look at its topology and epoch, and offer again."""
+
+    code = "stale_epoch"
 
 
 class CallFull(Conflict):
@@ -241,6 +256,12 @@ class Unavailable(ServiceError):
     status = 503
     code = "unavailable"
     retry_after = 2
+
+
+class SfuUnavailable(Unavailable):
+    """No SFU serves this call now; when one does, the topology says so."""
+
+    code = "sfu_unavailable"
 
 
 class OutcomeUnknown(Unavailable):

@@ -3,9 +3,13 @@
 import asyncio
 import hashlib
 import hmac
+from uuid import uuid4
 
 import structlog
 
+from secureconnect.bus import Bus
+from secureconnect.calls.at_sfu import CallsAtSfu
+from secureconnect.calls.service import CallService
 from secureconnect.clock import Clock
 from secureconnect.config import Settings
 from secureconnect.media import janus_server
@@ -27,12 +31,26 @@ class SfuServers:
         options = _own_options(settings, secret)
         servers = settings.sfu_servers if settings.sfu == "auto" else []
         self._own: Child | None = None
+        self._clock = clock
+        self._capacity = settings.sfu_capacity
         if options is not None and (libraries := janus_server.library_folder()) is not None:
             # It has its port before it starts, so that the pool can wait for it there.
             servers = [SfuServer(name=OWN, url=janus_server.url_of(options), secret=options.secret)]
             self._own = Child(janus_server.program(options, libraries), clock)
         self.pool = JanusPool(
             servers, clock, key=_derived(secret, "rooms"), bitrate=settings.sfu_kbps * 1000, region=settings.region
+        )
+
+    def seats(self, calls: CallService, bus: Bus, *, node: str) -> CallsAtSfu:
+        """What the sessions of the node with this name have there."""
+        return CallsAtSfu(
+            calls=calls,
+            sfu=self.pool,
+            bus=bus,
+            clock=self._clock,
+            node=node,
+            connection_id=lambda: str(uuid4()),
+            capacity=self._capacity,
         )
 
     async def run(self) -> None:

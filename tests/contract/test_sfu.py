@@ -14,10 +14,11 @@ from secureconnect.clock import SystemClock
 from secureconnect.config import load_settings
 from secureconnect.doctor.finding import Verdict
 from secureconnect.doctor.sfu import sfu
-from secureconnect.media import BadDescription, Feed, Handles, Member, Room, Seat, SfuLost, Source, Stream, Track
+from secureconnect.media import BadDescription, Feed, Handles, Member, Room, Seat, SfuLost, Stream, Track
 from secureconnect.media.janus import UNAUTHORIZED, JanusError, JanusLost, open_janus
 from secureconnect.media.janus_server import JanusOptions, configuration
 from secureconnect.media.pool import JanusPool, SfuServer
+from secureconnect.signaling.sfu_frames import Source
 from tests.fakes.janus import ADDRESS, SECRET, JanusServer, Listener, Speaker, running_janus
 
 pytestmark = pytest.mark.anyio

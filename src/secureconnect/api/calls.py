@@ -17,7 +17,8 @@ from secureconnect.calls.call import CallType, Status
 from secureconnect.calls.service import InitiateRequest
 from secureconnect.calls.trace import CallTrace
 from secureconnect.ids import CallId, ConversationId, DeviceId, UserId
-from secureconnect.signaling.protocol import CallView, IceServer, view_of
+from secureconnect.signaling.protocol import IceServer
+from secureconnect.signaling.views import CallView, view_of
 from secureconnect.store.idempotency import Idempotency
 
 RING_SECONDS = 45

@@ -28,14 +28,13 @@ from secureconnect.signaling.protocol import (
     CallIncoming,
     CallMissed,
     CallUpdated,
-    CallView,
     JoinFrame,
     LeaveFrame,
     TopologyFrame,
     encode,
-    view_of,
 )
 from secureconnect.signaling.reports import CallRinging
+from secureconnect.signaling.views import CallView, view_of
 
 
 class Announcer:
@@ -53,8 +52,8 @@ class Announcer:
         for event in events:
             self._tell_sessions(event, after, now)
             self._tell_user(event, view, now)
-        if before is not None and before.topology != after.topology and not after.over:
-            self._bus.publish(topic, encode(TopologyFrame(after.call_id, now, after.topology)))
+        if before is not None and before.epoch != after.epoch and not after.over:
+            self._bus.publish(topic, encode(TopologyFrame(after.call_id, now, after.topology, after.epoch)))
         kind = CallEndedEvent if after.over else CallUpdated
         body = encode(kind(after.call_id, now, view))
         for user_id in members:

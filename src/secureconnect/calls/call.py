@@ -81,6 +81,14 @@ class Ring(msgspec.Struct, frozen=True):
     device_id: DeviceId | None = None
 
 
+class Topology(StrEnum):
+    """How media flows: straight between two, all to all, or by an SFU."""
+
+    P2P = "p2p"
+    MESH = "mesh"
+    SFU = "sfu"
+
+
 class Session(msgspec.Struct, frozen=True):
     """One device's presence in a call; it outlives the sockets that carry it.
 
@@ -140,7 +148,11 @@ class Participant(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A call. `version` counts its changes; a save names the version it read."""
+    """A call. `version` counts its changes; a save names the version it read.
+
+    `epoch` counts the switches of the media's way, `sfu` names the SFU it goes by (None while it waits for another), and at
+    `topology_due` the way is looked at again.
+    """
 
     call_id: CallId
     conversation_id: ConversationId
@@ -154,15 +166,14 @@ class Call(msgspec.Struct, frozen=True):
     end_reason: EndReason | None = None
     answered_at: datetime | None = None
     ended_at: datetime | None = None
+    topology: Topology = Topology.P2P
+    epoch: int = 0
+    sfu: str | None = None
+    topology_due: datetime | None = None
 
     @property
     def over(self) -> bool:
         return self.status not in (Status.RINGING, Status.ACTIVE)
-
-    @property
-    def topology(self) -> str:
-        """How media flows: straight between two people, a mesh among more."""
-        return "p2p" if sum(one.is_in for one in self.participants) <= 2 else "mesh"
 
     def participant(self, user_id: UserId) -> Participant | None:
         return next((one for one in self.participants if one.user_id == user_id), None)
@@ -172,7 +183,7 @@ def due_at(call: Call) -> datetime | None:
     """When time alone will next change this call, or None when it is over."""
     if call.over:
         return None
-    moments = [call.created_at + LIFE]
+    moments = [call.created_at + LIFE] + ([call.topology_due] if call.topology_due else [])
     for one in call.participants:
         if one.state is State.RINGING and one.ring_deadline:
             moments.append(one.ring_deadline)

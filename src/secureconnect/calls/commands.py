@@ -97,11 +97,18 @@ class NodeLost(msgspec.Struct, frozen=True):
     grace: timedelta
 
 
+class MediaLost(msgspec.Struct, frozen=True):
+    """The SFU that the call went by in this epoch is gone, or is being emptied."""
+
+    sfu: str
+    epoch: int
+
+
 class Tick(msgspec.Struct, frozen=True):
     """Time has passed. Does what is due, which may be nothing: timers may fire twice and anywhere."""
 
 
-Command = Join | Decline | Leave | End | Invite | OpenSession | CloseSession | NodeLost | Tick
+Command = Join | Decline | Leave | End | Invite | OpenSession | CloseSession | NodeLost | MediaLost | Tick
 
 
 class Rang(msgspec.Struct, frozen=True):

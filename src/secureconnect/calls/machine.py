@@ -13,32 +13,29 @@ from msgspec.structs import replace
 from secureconnect.calls.call import LIFE, Call, EndReason, LeaveReason, Participant, Ring, RingEnd, Session, State, Status
 from secureconnect.calls.commands import (
     AnsweredByDevice,
-    Cancelled,
     CloseSession,
     Command,
     Decline,
     DeclinedByDevice,
     End,
-    Event,
     Initiate,
     Invite,
     Join,
     Leave,
+    MediaLost,
     Missed,
     NodeLost,
     OpenSession,
     Outcome,
-    Person,
-    Rang,
     SessionJoined,
-    SessionLeft,
     Tick,
 )
+from secureconnect.calls.draft import Draft
+from secureconnect.calls.topology import bereft
 from secureconnect.errors import (
     AlreadyJoined,
     AnsweredElsewhere,
     CalleeIsCaller,
-    CallEnded,
     CallFull,
     Conflict,
     DuplicateCallee,
@@ -79,7 +76,7 @@ def initiate(command: Initiate, now: datetime) -> Outcome:
         created_at=now,
         participants=(caller,),
     )
-    draft = _Draft(call, now)
+    draft = Draft(call, now)
     for callee in command.callees:
         if callee.busy and command.reject_busy:
             ring = Ring(now, end=RingEnd.BUSY, ended_at=now)
@@ -90,112 +87,25 @@ def initiate(command: Initiate, now: datetime) -> Outcome:
     return draft.outcome()
 
 
-def decide(call: Call, command: Command, now: datetime) -> Outcome:
-    """What `command` makes of `call`. Raises the Conflict or Forbidden that the rules name; then nothing has changed."""
-    draft = _Draft(call, now)
+def decide(call: Call, command: Command, now: datetime, place: str | None = None) -> Outcome:
+    """What `command` makes of `call`. `place` is the SFU that would take its media, None when there is none at hand.
+
+    Raises the Conflict or Forbidden that the rules name; then nothing has changed.
+    """
+    draft = Draft(call, now, place)
     _HANDLERS[type(command)](draft, command)
     draft.settle()
     return draft.outcome()
 
 
-class _Draft:
-    """A call while it is being changed: participants by id, in the order they came, and the events so far."""
-
-    def __init__(self, call: Call, now: datetime) -> None:
-        self.before = call
-        self.call = call
-        self.now = now
-        self.people = {one.user_id: one for one in call.participants}
-        self.events: list[Event] = []
-        self.closing: EndReason | None = None
-        self.is_lost = False
-
-    def put(self, one: Participant) -> None:
-        self.people[one.user_id] = one
-
-    def need_life(self) -> None:
-        if self.call.over:
-            raise CallEnded
-
-    def inside(self) -> list[Participant]:
-        return [one for one in self.people.values() if one.is_in]
-
-    def ringing(self) -> list[Participant]:
-        return [one for one in self.people.values() if one.state is State.RINGING]
-
-    def ring(self, person: Person, deadline: datetime) -> None:
-        before = self.people.get(person.user_id)
-        self.put(
-            Participant(
-                user_id=person.user_id,
-                display_name=person.display_name,
-                state=State.RINGING,
-                waiting=person.busy,
-                ring_deadline=deadline,
-                joined_at=before.joined_at if before else None,
-                ring=Ring(self.now, person.busy),
-            )
-        )
-        self.events.append(Rang(person.user_id, person.busy))
-
-    def drop_sessions(
-        self, one: Participant, reason: LeaveReason, keep: Callable[[Session], bool] = lambda _: False
-    ) -> Participant:
-        """`one` without the sessions that are not to keep; everybody hears of each that goes."""
-        gone = [session for session in one.sessions if not keep(session)]
-        self.events += [SessionLeft(one.user_id, session.session_id, reason) for session in gone]
-        return replace(one, sessions=tuple(session for session in one.sessions if keep(session)))
-
-    def leave(self, one: Participant, reason: LeaveReason) -> None:
-        self.is_lost = reason is LeaveReason.TIMEOUT
-        one = self.drop_sessions(one, reason)
-        self.put(replace(one, state=State.LEFT, devices=(), grace_deadline=None, left_at=self.now, waiting=False))
-
-    def cancel(self, one: Participant) -> None:
-        end = RingEnd.CALLER_LOST if self.is_lost else RingEnd.CANCELLED
-        self.put(replace(one, state=State.CANCELLED, waiting=False, ring=one.ring_ended(end, self.now)))
-        self.events += [Cancelled(one.user_id), Missed(one.user_id)]
-
-    def settle(self) -> None:
-        """Nobody rings and fewer than two are in: the call is over. And where nobody is in, nobody needs to ring."""
-        if self.call.over:
-            return
-        if not self.inside():
-            for one in self.ringing():
-                self.cancel(one)
-        if self.closing is None and (self.ringing() or len(self.inside()) >= 2):
-            return
-        status, reason = self.verdict()
-        for one in self.inside():
-            self.leave(one, LeaveReason.ENDED)
-        self.call = replace(self.call, status=status, end_reason=reason, ended_at=self.now)
-
-    def verdict(self) -> tuple[Status, EndReason]:
-        """Why the call is over. The order of the questions is the rule."""
-        states = {one.state for one in self.people.values()}
-        if self.closing is EndReason.COMPLETED or self.call.answered_at is not None:
-            return Status.ENDED, EndReason.COMPLETED
-        if self.people[self.call.caller_id].state is State.LEFT:
-            return Status.MISSED, EndReason.CANCELLED
-        if State.DECLINED in states:
-            return Status.DECLINED, EndReason.DECLINED
-        if State.MISSED in states:
-            return Status.MISSED, EndReason.TIMEOUT
-        return Status.MISSED, EndReason.BUSY
-
-    def outcome(self) -> Outcome:
-        call = replace(self.call, participants=tuple(self.people.values()))
-        return Outcome(call, tuple(self.events), changed=call != self.before)
-
-
-def _join(draft: _Draft, command: Join) -> None:
+def _join(draft: Draft, command: Join) -> None:
     draft.need_life()
     user_id, device_id, now = command.user.user_id, command.device_id, draft.now
     me = draft.people.get(user_id)
     if me is not None and me.is_in:
         _join_with_another_device(draft, me, command)
         return
-    if len(draft.inside()) >= draft.call.capacity:
+    if len(draft.inside()) >= draft.room:
         raise CallFull
     if me is not None and me.state is State.RINGING:
         me = replace(me, ring=me.ring_ended(RingEnd.ANSWERED, now, device_id))
@@ -216,7 +126,7 @@ def _join(draft: _Draft, command: Join) -> None:
         draft.call = replace(draft.call, status=Status.ACTIVE, answered_at=now)
 
 
-def _join_with_another_device(draft: _Draft, me: Participant, command: Join) -> None:
+def _join_with_another_device(draft: Draft, me: Participant, command: Join) -> None:
     device_id = command.device_id
     if command.mode == "move" and me.devices != (device_id,):
         # A device that is in beside others stays as it is; they go.
@@ -231,7 +141,7 @@ def _join_with_another_device(draft: _Draft, me: Participant, command: Join) -> 
         raise AnsweredElsewhere
 
 
-def _decline(draft: _Draft, command: Decline) -> None:
+def _decline(draft: Draft, command: Decline) -> None:
     me = draft.people.get(command.user_id)
     if me is not None and me.state is State.DECLINED:
         return
@@ -246,7 +156,7 @@ def _decline(draft: _Draft, command: Decline) -> None:
         draft.events.append(DeclinedByDevice(command.user_id, command.device_id))
 
 
-def _leave(draft: _Draft, command: Leave) -> None:
+def _leave(draft: Draft, command: Leave) -> None:
     me = draft.people.get(command.user_id)
     if draft.call.over or me is None:
         return
@@ -259,7 +169,7 @@ def _leave(draft: _Draft, command: Leave) -> None:
         _leave_with_one_device(draft, me, command)
 
 
-def _leave_with_one_device(draft: _Draft, me: Participant, command: Leave) -> None:
+def _leave_with_one_device(draft: Draft, me: Participant, command: Leave) -> None:
     leaving = next((session for session in me.sessions if session.session_id == command.session_id), None)
     if leaving is None:
         return  # it moved to another device, or was given up: its last word does not count
@@ -277,7 +187,7 @@ def _leave_with_one_device(draft: _Draft, me: Participant, command: Leave) -> No
     draft.put(me)
 
 
-def _end(draft: _Draft, command: End) -> None:
+def _end(draft: Draft, command: End) -> None:
     if draft.call.over:
         return
     is_side_of_two = len(draft.people) == 2 and command.user_id in draft.people
@@ -289,13 +199,13 @@ def _end(draft: _Draft, command: End) -> None:
         draft.leave(one, LeaveReason.ENDED)
 
 
-def _invite(draft: _Draft, command: Invite) -> None:
+def _invite(draft: Draft, command: Invite) -> None:
     draft.need_life()
     inviter = draft.people.get(command.inviter_id)
     if inviter is None or not inviter.is_in:
         raise NotJoined
     new = [person for person in command.people if _may_be_rung(draft.people.get(person.user_id))]
-    if len(draft.inside()) + len(draft.ringing()) + len(new) > draft.call.capacity:
+    if len(draft.inside()) + len(draft.ringing()) + len(new) > draft.room:
         raise CallFull
     for person in new:
         draft.ring(person, draft.now + command.ring)
@@ -306,7 +216,7 @@ def _may_be_rung(one: Participant | None) -> bool:
     return one is None or (one.ring_deadline is None and not one.is_in)
 
 
-def _open_session(draft: _Draft, command: OpenSession) -> None:
+def _open_session(draft: Draft, command: OpenSession) -> None:
     draft.need_life()
     me = draft.people.get(command.user_id)
     if me is None or not me.is_in:
@@ -325,7 +235,7 @@ def _open_session(draft: _Draft, command: OpenSession) -> None:
     draft.put(replace(me, state=State.JOINED, sessions=sessions, grace_deadline=None))
 
 
-def _admit_device(draft: _Draft, me: Participant, device_id: DeviceId | None) -> Participant:
+def _admit_device(draft: Draft, me: Participant, device_id: DeviceId | None) -> Participant:
     """Room for a new session of `device_id`: only a device that joined may open one, and it has one at a time."""
     if device_id is None:
         return me
@@ -334,7 +244,7 @@ def _admit_device(draft: _Draft, me: Participant, device_id: DeviceId | None) ->
     return draft.drop_sessions(me, LeaveReason.LEFT, keep=lambda session: session.device_id != device_id)
 
 
-def _close_session(draft: _Draft, command: CloseSession) -> None:
+def _close_session(draft: Draft, command: CloseSession) -> None:
     me = draft.people.get(command.user_id)
     if me is not None:
         _lose_sockets(
@@ -345,12 +255,12 @@ def _close_session(draft: _Draft, command: CloseSession) -> None:
         )
 
 
-def _node_lost(draft: _Draft, command: NodeLost) -> None:
+def _node_lost(draft: Draft, command: NodeLost) -> None:
     for one in list(draft.people.values()):
         _lose_sockets(draft, one, command.grace, lost=lambda session: session.node_id == command.node_id)
 
 
-def _lose_sockets(draft: _Draft, one: Participant, grace: timedelta, *, lost: Callable[[Session], bool]) -> None:
+def _lose_sockets(draft: Draft, one: Participant, grace: timedelta, *, lost: Callable[[Session], bool]) -> None:
     if not any(session.connected and lost(session) for session in one.sessions):
         return
     deadline = draft.now + grace
@@ -364,7 +274,11 @@ def _lose_sockets(draft: _Draft, one: Participant, grace: timedelta, *, lost: Ca
     draft.put(one)
 
 
-def _tick(draft: _Draft, _command: Tick) -> None:
+def _media_lost(draft: Draft, command: MediaLost) -> None:
+    draft.call = bereft(draft.call, command.sfu, command.epoch, draft.now)
+
+
+def _tick(draft: Draft, _command: Tick) -> None:
     if draft.call.over:
         return
     now = draft.now
@@ -384,7 +298,7 @@ def _tick(draft: _Draft, _command: Tick) -> None:
             draft.put(replace(rest, devices=one.devices_without(late)))
 
 
-_HANDLERS: dict[type[Command], Callable[[_Draft, Any], None]] = {
+_HANDLERS: dict[type[Command], Callable[[Draft, Any], None]] = {
     Join: _join,
     Decline: _decline,
     Leave: _leave,
@@ -393,5 +307,6 @@ _HANDLERS: dict[type[Command], Callable[[_Draft, Any], None]] = {
     OpenSession: _open_session,
     CloseSession: _close_session,
     NodeLost: _node_lost,
+    MediaLost: _media_lost,
     Tick: _tick,
 }

@@ -27,6 +27,7 @@ from secureconnect.calls.commands import (
     Invite,
     Join,
     Leave,
+    MediaLost,
     NodeLost,
     OpenSession,
     Outcome,
@@ -34,10 +35,12 @@ from secureconnect.calls.commands import (
     Tick,
 )
 from secureconnect.calls.receipt_book import ReceiptBook
+from secureconnect.calls.topology import MESH_CAPACITY
 from secureconnect.chat.events import Announcer as TimelineAnnouncer
 from secureconnect.clock import Clock
 from secureconnect.errors import Conflict, NotAMember, NotFound, NotJoined, Unavailable, Unprocessable
 from secureconnect.ids import CallId, ConversationId, DeviceId, IdFactory, NodeId, SessionId, UserId, short
+from secureconnect.media import Sfu
 from secureconnect.push.queue import PushQueue
 from secureconnect.store import Database
 from secureconnect.store import calls as store
@@ -47,8 +50,6 @@ from secureconnect.webhooks.delivery import Webhooks
 
 log = structlog.get_logger(__name__)
 
-MESH_CAPACITY = 4
-"""People in a call without an SFU: each sends to all others, and a phone's uplink carries three pictures."""
 SAVE_ATTEMPTS = 10
 """Times to decide again after somebody else changed the call in between. Only other nodes can be faster, and rarely."""
 
@@ -89,6 +90,8 @@ class CallService:
         grace: timedelta,
         pushes: PushQueue,
         receipts: ReceiptBook,
+        sfu: Sfu,
+        sfu_capacity: int,
         webhooks: Webhooks | None = None,
         on_change: OnChange = lambda before, after: None,
     ) -> None:
@@ -102,6 +105,8 @@ class CallService:
         self._pushes = pushes
         self._receipts = receipts
         self._webhooks = webhooks
+        self._sfu = sfu
+        self._sfu_capacity = sfu_capacity
         self._on_change = on_change
         self._timeline = TimelineAnnouncer(bus, clock)
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
@@ -135,7 +140,7 @@ class CallService:
                     call_type=request.call_type,
                     caller=Person(caller_id, names[caller_id]),
                     callees=callees,
-                    capacity=MESH_CAPACITY,
+                    capacity=self._sfu_capacity if self._sfu.size else MESH_CAPACITY,
                     ring=request.ring,
                     grace=self._grace,
                     device_id=request.device_id,
@@ -286,6 +291,16 @@ class CallService:
 
         await self._command(call_id, make)
 
+    # Media
+
+    async def look(self, call_id: CallId) -> Call:
+        """The call, for whoever serves it and not for a person. Raises NotFound."""
+        return await self._database.read(lambda connection: _require(connection, call_id))
+
+    async def media_lost(self, call_id: CallId, sfu: str, epoch: int) -> None:
+        """The SFU of this epoch is gone: the call goes on by another. May come from several nodes."""
+        await self._command(call_id, MediaLost(sfu, epoch))
+
     async def _command(self, call_id: CallId, command: Command | MakeCommand, user_id: UserId | None = None) -> Call:
         """Load, decide, save, publish; again when somebody else was faster. With `user_id`, only for members."""
 
@@ -297,7 +312,7 @@ class CallService:
                 raise NotFound
             ready = await command(connection, names) if callable(command) else command
             now, has_pushes = self._clock.now(), False
-            outcome = machine.decide(before, ready, now)
+            outcome = machine.decide(before, ready, now, self._sfu.place())
             if outcome.changed:
                 saved = await store.save(connection, before, outcome.call)
                 if saved is None:
@@ -334,6 +349,8 @@ class CallService:
             reason=call.end_reason,
             events=[type(event).__name__ for event in outcome.events],
         )
+        if call.sfu is not None and (decision.before is None or decision.before.epoch != call.epoch):
+            self._sfu.placed(call.sfu)
         self._on_change(decision.before, call)
         self._announcer.announce(decision.before, call, outcome.events, decision.members, self._clock.now())
         if decision.has_pushes:

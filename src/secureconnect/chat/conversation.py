@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.ids import ConversationId, UserId
-from secureconnect.signaling.protocol import CallView, view_of
+from secureconnect.signaling.views import CallView, view_of
 from secureconnect.store import chat as store
 from secureconnect.store.calls import live_calls_in
 from secureconnect.store.chat import Member, Message, StoredConversation

@@ -11,13 +11,14 @@ from ipaddress import ip_address
 from secureconnect.clock import SystemClock
 from secureconnect.config import Settings
 from secureconnect.doctor.finding import Finding, failed, ok, skipped
-from secureconnect.media import Member, Room, SfuError, Source, Stream, Track
+from secureconnect.media import Member, Room, SfuError, Stream, Track
 from secureconnect.media.child import Child
 from secureconnect.media.janus import UNAUTHORIZED, JanusError, JanusLost, open_janus
 from secureconnect.media.janus_server import library_folder, program, url_of
 from secureconnect.media.pool import SfuServer
 from secureconnect.media.videoroom import RoomOptions, VideoRoomSeat
 from secureconnect.sfu_servers import can_run_sfu, sfu_options
+from secureconnect.signaling.sfu_frames import Source
 
 ANSWER_SECONDS = 10.0
 MENDED = 1401

@@ -5,10 +5,11 @@ engine is another implementation of these; recording and encrypted frames are to
 """
 
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 from typing import Protocol
 
 from msgspec import Struct
+
+from secureconnect.signaling.sfu_frames import Source
 
 
 class SfuError(Exception):
@@ -21,14 +22,6 @@ class SfuLost(SfuError):
 
 class BadDescription(SfuError):
     """A session description that the SFU cannot take."""
-
-
-class Source(StrEnum):
-    """What is in a track."""
-
-    MICROPHONE = "microphone"
-    CAMERA = "camera"
-    SCREEN = "screen"
 
 
 class Track(Struct, frozen=True):
@@ -121,6 +114,11 @@ class Seat(Protocol):
     @property
     def handles(self) -> Handles: ...
 
+    @property
+    def feeds(self) -> frozenset[Feed]:
+        """What it receives, or has been offered."""
+        ...
+
     async def publish(self, sdp: str, tracks: Sequence[Track], *, anew: bool) -> str:
         """The answer to an offer. `anew`: of another connection than the last one. Raises BadDescription."""
         ...
@@ -129,8 +127,11 @@ class Seat(Protocol):
         """A candidate of the session's publishing connection, or of the one by which it receives; None ends them."""
         ...
 
-    async def want(self, feeds: frozenset[Feed]) -> None:
-        """Receive these and no others. What changes is offered, now or once the offer before has been answered."""
+    async def want(self, feeds: frozenset[Feed]) -> bool:
+        """Receive these and no others. What changes is offered, now or once the offer before has been answered.
+
+        False when some are not there: they may be about to come, or to be taken back.
+        """
         ...
 
     async def answer(self, sdp: str) -> None:
@@ -165,6 +166,11 @@ class Seat(Protocol):
 class Sfu(Protocol):
     """Every SFU there is."""
 
+    @property
+    def size(self) -> int:
+        """How many there are, alive or not."""
+        ...
+
     def place(self) -> str | None:
         """The name of the one that should take the next call, None when none can."""
         ...
@@ -187,8 +193,4 @@ class Sfu(Protocol):
 
     async def claim(self, room: Room, who: Member, handles: Handles, receiving: frozenset[Feed], listener: Listener) -> Seat:
         """A seat that another node had, where it received these. Raises SfuLost when it is gone."""
-        ...
-
-    async def close(self, room: Room) -> None:
-        """Nobody is in there any more, or should be."""
         ...

@@ -137,11 +137,6 @@ class JanusPool:
         await seat.claim(handles, receiving)
         return seat
 
-    async def close(self, room: Room) -> None:
-        node = self._nodes.get(room.sfu)
-        if node is not None:
-            await self._destroy(node, room.name)
-
     async def ping(self) -> None:
         """Raises SfuLost naming those that do not answer, when none does that could take a call."""
         if self.place() is None:

@@ -13,21 +13,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from secureconnect.media import (
-    BadDescription,
-    Feed,
-    Handles,
-    Layer,
-    Listener,
-    Member,
-    Room,
-    SfuError,
-    SfuLost,
-    Source,
-    Stream,
-    Track,
-)
+from secureconnect.media import BadDescription, Feed, Handles, Layer, Listener, Member, Room, SfuError, SfuLost, Stream, Track
 from secureconnect.media.janus import NO_SUCH_HANDLE, NO_SUCH_SESSION, Janus, JanusError, JanusLost, Jsep, Message
+from secureconnect.signaling.sfu_frames import Source
 
 NO_SUCH_ROOM, ROOM_EXISTS, NO_SUCH_FEED, ID_TAKEN = 426, 427, 428, 436
 BAD_SDP = {465, 437, 438, 490}
@@ -84,6 +72,10 @@ class VideoRoomSeat:
     def handles(self) -> Handles:
         return Handles(self._session, self._publisher, self._subscriber, self._connection is Connection.UP)
 
+    @property
+    def feeds(self) -> frozenset[Feed]:
+        return self._asked
+
     async def open(self) -> None:
         """Sit down, in a room that is made for whoever comes first."""
         with _explained():
@@ -133,12 +125,12 @@ class VideoRoomSeat:
 
     # What it receives
 
-    async def want(self, feeds: frozenset[Feed]) -> None:
+    async def want(self, feeds: frozenset[Feed]) -> bool:
         new, old = feeds - self._asked, self._asked - feeds
-        if not new and not old:
-            return
-        with _explained():
-            await self._change(new, old)
+        if new or old:
+            with _explained():
+                await self._change(new, old)
+        return self._asked == feeds
 
     async def _change(self, new: frozenset[Feed], old: frozenset[Feed]) -> None:
         try:

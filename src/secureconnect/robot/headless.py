@@ -117,5 +117,5 @@ class Rehearsal:
 
 
 def _reading(session: CallSession) -> Reading:
-    peers = session.peers.values()
-    return Reading(sum(peer.video.frames for peer in peers), sum(peer.audio.audible_seconds for peer in peers))
+    others = session.others
+    return Reading(sum(one.video.frames for one in others), sum(one.audio.audible_seconds for one in others))

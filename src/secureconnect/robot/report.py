@@ -12,6 +12,7 @@ from rich.table import Table
 from secureconnect.clock import Clock
 from secureconnect.ids import SessionId
 from secureconnect.robot.call import CallSession
+from secureconnect.robot.forwarded import Forwarded
 from secureconnect.robot.peer import Peer
 
 
@@ -53,9 +54,9 @@ class Reporter:
 
     async def lines(self, listener: str, session: CallSession, name: Callable[[SessionId], str]) -> list[Line]:
         """A line for each peer of `session`; `name` says who is behind a session."""
-        return [await self._line(listener, session.seq, peer, name(peer.remote)) for peer in list(session.peers.values())]
+        return [await self._line(listener, session.seq, peer, name(peer.remote)) for peer in session.others]
 
-    async def _line(self, listener: str, seq: int | None, peer: Peer, speaker: str) -> Line:
+    async def _line(self, listener: str, seq: int | None, peer: Peer | Forwarded, speaker: str) -> Line:
         statistics = await peer.statistics()
         now = _Count(self._clock.monotonic(), peer.video.frames, statistics.bytes_received, statistics.bytes_sent)
         last = self._last.get((listener, peer.remote), _Count(now.at))

@@ -62,6 +62,7 @@ class Call(Shape, frozen=True, kw_only=True):
     participants: list[Participant]
     end_reason: str | None = None
     topology: str = "p2p"
+    epoch: int = 0
     answered_at: datetime | None = None
     ended_at: datetime | None = None
 
@@ -125,6 +126,7 @@ class Welcome(Shape, frozen=True, kw_only=True):
     call: Call | None = None
     media: dict[SessionId, MediaState] = {}
     topology: str = "p2p"
+    epoch: int = 0
     ice_servers: list[IceServer] = []
 
 
@@ -143,6 +145,33 @@ class Description(Relayed, frozen=True, kw_only=True):
     session_id: SessionId
     sdp: str
     connection_id: str | None = None
+
+
+class ReceivedStream(Shape, frozen=True, kw_only=True):
+    """What arrives in the section `mid`; not `active`: nothing any more, and then `session_id` is empty."""
+
+    mid: str
+    session_id: str
+    source: str
+    active: bool
+
+
+class SfuDescription(Shape, frozen=True, kw_only=True):
+    """`offer` and `answer` of the SFU, which is no session: its `session_id` is "sfu"."""
+
+    type: Literal["offer", "answer"]
+    seq: int
+    sdp: str
+    connection_id: str
+    epoch: int
+    streams: list[ReceivedStream] = []
+
+
+class Switched(Relayed, frozen=True, kw_only=True):
+    """The sender shows us on the way of this epoch."""
+
+    session_id: SessionId
+    epoch: int
 
 
 class IceCandidate(Relayed, frozen=True, kw_only=True):
@@ -180,6 +209,7 @@ class CallChanged(Relayed, frozen=True, kw_only=True):
 
 class TopologyChanged(Relayed, frozen=True, kw_only=True):
     topology: str
+    epoch: int = 0
 
 
 class Reconnect(Shape, frozen=True, kw_only=True):
@@ -203,6 +233,8 @@ class Refused(Shape, frozen=True, kw_only=True):
 Signal = (
     Welcome
     | Description
+    | SfuDescription
+    | Switched
     | IceCandidate
     | Muted
     | ScreenShare
@@ -221,6 +253,7 @@ SIGNALS: dict[str, type[Signal]] = {
     "offer": Description,
     "answer": Description,
     "ice_candidate": IceCandidate,
+    "switched": Switched,
     "mute_audio": Muted,
     "mute_video": Muted,
     "screen_share": ScreenShare,
@@ -287,9 +320,11 @@ NOTICES: dict[str, type[Notice | Reconnect]] = {
 
 class _Typed(msgspec.Struct):
     type: str
+    session_id: object = None
 
 
 _type = msgspec.json.Decoder(_Typed)
+_by_sfu = msgspec.json.Decoder(SfuDescription)
 _signals = {name: msgspec.json.Decoder(shape) for name, shape in SIGNALS.items()}
 _notices = {name: msgspec.json.Decoder(shape) for name, shape in NOTICES.items()}
 
@@ -299,7 +334,10 @@ def decode_signal(frame: str | bytes) -> Signal | None:
 
     Raises msgspec.DecodeError (or its ValidationError) when a known type has a shape that docs/protocol.md does not give it.
     """
-    decoder = _signals.get(_type.decode(frame).type)
+    typed = _type.decode(frame)
+    if typed.session_id == "sfu" and typed.type in {"offer", "answer"}:
+        return _by_sfu.decode(frame)
+    decoder = _signals.get(typed.type)
     return None if decoder is None else decoder.decode(frame)
 
 

@@ -6,12 +6,16 @@ Fed by the bus through `signaling.hub`; `signaling.handlers` publishes for its s
 import msgspec
 
 from secureconnect.bus import Backlog, Entry
+from secureconnect.calls.at_sfu import CallsAtSfu
 from secureconnect.calls.call import Call, Session
+from secureconnect.calls.sfu_place import is_entry
+from secureconnect.errors import ServiceError
 from secureconnect.ids import CallId, UserId
 from secureconnect.signaling.hub import Channel
-from secureconnect.signaling.protocol import Ack, CallFrame, CallView, LeaveFrame, MediaState, encode, view_of, with_seq
+from secureconnect.signaling.protocol import Ack, CallFrame, ErrorFrame, LeaveFrame, MediaState, encode, with_seq
 from secureconnect.signaling.relay_timer import RelayTimer
 from secureconnect.signaling.session import TokenBucket, is_for, message_bucket, missed, strike_bucket
+from secureconnect.signaling.views import CallView, view_of
 
 _CALL = b'{"type":"call",'
 _LEAVE = b'{"type":"leave",'
@@ -82,12 +86,18 @@ class Seat:
         elif self.channel is not None and entry.seq > self.head:
             self.channel.send(with_seq(entry.seq, entry.body))
 
+    def refuse(self, error: ServiceError, ref: str | None) -> None:
+        """Tell the client why what it said to the SFU was not done."""
+        if self.channel is not None:
+            self.channel.send(encode(ErrorFrame(error.code, error.detail, ref)))
+
 
 class CallRoom:
     """The sessions of one call at this node."""
 
-    def __init__(self, topic: str, timer: RelayTimer) -> None:
+    def __init__(self, topic: str, timer: RelayTimer, at_sfu: CallsAtSfu) -> None:
         self.topic = topic
+        self._at_sfu = at_sfu
         self._timer = timer
         self.seats: dict[str, Seat] = {}
         self.call: CallView | None = None
@@ -156,10 +166,13 @@ class CallRoom:
         """An entry of the call's log: to whom it concerns. This is the relay."""
         body = entry.body
         if entry.target and entry.sender == entry.target:
-            self._part_if_taken(entry)
+            if is_entry(body):
+                self._at_sfu.learn_place(self.topic, entry.sender, body)
+            else:
+                self._part_if_taken(entry)
             return
         if body.startswith(_CALL):
-            self.learn(_call_frame.decode(body).call)
+            self._at_sfu.learn(self.topic, self.learn(_call_frame.decode(body).call))
         addressed = self.seats.get(entry.target)
         for seat in list(self.seats.values()) if addressed is None else [addressed]:
             if is_for(entry, seat.session_id, seat.user_key):
@@ -182,6 +195,7 @@ class CallRoom:
         if not entry.body.startswith(_LEAVE):
             return
         frame = _leave_frame.decode(entry.body)
+        self._at_sfu.left(self.topic, str(frame.session_id))
         seat = self.seats.get(str(frame.session_id))
         if seat is None:
             return

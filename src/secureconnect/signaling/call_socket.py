@@ -11,8 +11,11 @@ import structlog
 from msgspec import UNSET, Raw, Struct
 
 from secureconnect.bus import Backlog, Bus, call_topic
+from secureconnect.calls.at_sfu import CallsAtSfu
 from secureconnect.calls.call import Call, Session
 from secureconnect.calls.service import CallService
+from secureconnect.calls.sfu_place import without_places
+from secureconnect.calls.sfu_seat import Occupant
 from secureconnect.clock import Clock
 from secureconnect.errors import BadRequest, ServiceError, Unavailable
 from secureconnect.ids import CallId, DeviceId, UserId, short
@@ -66,18 +69,26 @@ class CallSockets:
         limits: Limits,
         limited: bool,
         on_report: OnReport,
+        at_sfu: CallsAtSfu,
         spawn: Spawn,
     ) -> None:
         self._calls = calls
+        self._at_sfu = at_sfu
         self._bus = bus
         self._clock = clock
         self._tokens = tokens
         self._ice_servers = ice_servers
         self._limits = limits
         self._spawn = spawn
-        self.hub: Hub[CallRoom] = Hub(bus, lambda topic: CallRoom(topic, timer))
+        self.hub: Hub[CallRoom] = Hub(bus, lambda topic: CallRoom(topic, timer, at_sfu))
         self.handlers = Handlers(
-            bus=bus, on_leave=self._on_leave, on_report=on_report, unix_time=unix_time, timer=timer, limited=limited
+            bus=bus,
+            on_leave=self._on_leave,
+            on_report=on_report,
+            at_sfu=at_sfu,
+            unix_time=unix_time,
+            timer=timer,
+            limited=limited,
         )
         self.sessions: Counter[str] = Counter()
         """Sockets since the start by how their session began: `new`, `resumed` with all it missed, `renewed` by a snapshot."""
@@ -107,7 +118,7 @@ class CallSockets:
         except BaseException:
             await self.hub.leave(topic)
             raise
-        room.learn(call)
+        view = room.learn(call)
         seat = Seat(topic, call_id, user_id, session, self._clock.monotonic())
         room.take(seat)
         try:
@@ -116,9 +127,10 @@ class CallSockets:
             backlog = await self._bus.read(topic, after if session.session_id == resume else None)
         except BaseException:
             # The session is open for everybody else; whoever asked for it will not get a socket.
-            self._spawn(self.close(room, seat))
+            self._spawn(self._give_back(room, seat))
             raise
         room.restore(seat, backlog)
+        self._at_sfu.enter(Occupant(topic, call_id, user_id, seat.session_id), view, backlog.retained, seat.refuse)
         came_back = session.session_id == resume
         self.sessions["new" if not came_back else "renewed" if backlog.entries is None else "resumed"] += 1
         return CallSocket(self, Opening(seat, room, backlog, after))
@@ -137,15 +149,23 @@ class CallSockets:
             resumed=resumed,
             seq=seq,
             topology=call.topology,
+            epoch=call.epoch,
             ice_servers=self._ice_servers(seat.user_id, seat.call_id),
             limits=self._limits,
             call=UNSET if resumed else call,
-            media=UNSET if resumed else {key: Raw(value) for key, value in opening.backlog.retained.items()},
+            media=UNSET if resumed else {key: Raw(value) for key, value in without_places(opening.backlog.retained).items()},
         )
         return encode(frame), opening.backlog.head
 
     async def close(self, room: CallRoom, seat: Seat) -> None:
         """The socket is gone. Unless its session has left, the participant has the grace to come back."""
+        room.release(seat)
+        if not self._at_sfu.part(seat.topic, seat.session_id, lambda: self._spawn(self.hub.leave(seat.topic))):
+            await self.hub.leave(seat.topic)
+        await self._close_session(seat.user_id, seat.call_id, seat.session, lambda: seat.gone)
+
+    async def _give_back(self, room: CallRoom, seat: Seat) -> None:
+        """The session was opened for a socket that will not open."""
         room.release(seat)
         await self.hub.leave(seat.topic)
         await self._close_session(seat.user_id, seat.call_id, seat.session, lambda: seat.gone)

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET
 
 from secureconnect.bus import Bus
+from secureconnect.calls.at_sfu import CallsAtSfu
 from secureconnect.signaling.call_room import CallRoom, Seat
 from secureconnect.signaling.protocol import (
     Ack,
@@ -19,6 +20,7 @@ from secureconnect.signaling.protocol import (
     ClientMessage,
     ErrorFrame,
     IceCandidate,
+    IceRestart,
     LeaveMessage,
     MuteAudio,
     MuteVideo,
@@ -27,12 +29,18 @@ from secureconnect.signaling.protocol import (
     RaiseHand,
     Reaction,
     ScreenShare,
+    Switched,
+    View,
     decode,
     encode,
 )
 from secureconnect.signaling.relay_timer import ONE_IN, RelayTimer
+from secureconnect.signaling.sfu_frames import SFU
 
 POLICY_VIOLATION = 1008
+
+SFU_HEARS = (Offer, Answer, IceCandidate)
+"""What may be said to a session as well as to the SFU."""
 
 OnLeave = Callable[[Seat], None]
 OnReport = Callable[[Seat, bytes], None]
@@ -57,6 +65,7 @@ class Handlers:
         bus: Bus,
         on_leave: OnLeave,
         on_report: OnReport,
+        at_sfu: CallsAtSfu,
         unix_time: Callable[[], float],
         timer: RelayTimer,
         limited: bool,
@@ -64,6 +73,7 @@ class Handlers:
         self._publish = bus.publish
         self._on_leave = on_leave
         self._on_report = on_report
+        self._at_sfu = at_sfu
         self._limited = limited
         self._stamp = _Stamp(unix_time)
         self._timer = timer
@@ -73,6 +83,9 @@ class Handlers:
             Offer: self._relay,
             Answer: self._relay,
             IceCandidate: self._relay,
+            IceRestart: self._to_sfu,
+            View: self._to_sfu,
+            Switched: self._relay,
             Reaction: self._relay,
             Quality: self._relay_and_report,
             MuteAudio: self._relay_and_keep,
@@ -107,9 +120,18 @@ class Handlers:
         target = message.target_id or ""
         if not target:
             message.target_id = UNSET  # null and empty are no target either, and nobody need hear of it
+        elif target == SFU and isinstance(message, SFU_HEARS):
+            self._to_sfu(room, seat, message)
+            return
         elif not room.is_reachable(target):
             raise Refusal("unknown_target", "target_id: no such session or user is in this call.", message.ref or None)
         self._send(seat, message, target, None)
+
+    def _to_sfu(self, room: CallRoom, seat: Seat, message: ClientMessage) -> None:
+        """It is no session: what it is told goes to nobody else."""
+        self._at_sfu.take(room.topic, seat.session_id, message)
+        if message.ref and seat.channel is not None:
+            seat.channel.send(encode(Ack(message.ref)))
 
     def _relay_and_keep(self, _room: CallRoom, seat: Seat, message: MuteAudio | MuteVideo | ScreenShare | RaiseHand) -> None:
         """Goes to everybody, whatever its target: it changes the snapshot, and that is one for all."""

@@ -1,4 +1,4 @@
-"""Every message of the two sockets, and how a call looks on the wire: the shapes behind docs/protocol.md and /asyncapi.json.
+"""Every message of the two sockets: the shapes behind docs/protocol.md and /asyncapi.json. How a call looks is in `views`.
 
 Pure. `signaling.handlers` decodes with it, services encode with it, the robot and the load tool read with it. `Raw` members pass
 through unparsed: an SDP is 4 KB of escaped text, and taking it apart to put it together again would double the cost of a relay.
@@ -11,8 +11,10 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from secureconnect.calls.call import Call, CallType, EndReason, LeaveReason, Participant, Session, State, Status
-from secureconnect.ids import CallId, ConversationId, DeviceId, SessionId, UserId
+from secureconnect.calls.call import LeaveReason, Topology
+from secureconnect.ids import CallId, DeviceId, SessionId, UserId
+from secureconnect.signaling.sfu_frames import SFU_FRAMES, Source
+from secureconnect.signaling.views import CallView
 
 SUBPROTOCOL = "secureconnect.v1"
 BEARER_PREFIX = "bearer."
@@ -21,6 +23,9 @@ MESSAGES_PER_SECOND = 50
 BURST = 200
 QUEUE_MESSAGES = 256
 QUEUE_BYTES = 1_048_576
+MAX_TRACKS = 3
+"""A microphone, a camera, a screen."""
+MAX_TILES = 200
 
 Text64 = Annotated[str, Meta(max_length=64)]
 encode = msgspec.json.Encoder().encode
@@ -47,11 +52,20 @@ def _starts_with(raw: Raw, any_of: bytes) -> bool:
     return memoryview(raw)[0] in any_of
 
 
+class OfferedTrack(Struct, frozen=True):
+    """What is in the section `mid` of an offer to the SFU."""
+
+    mid: Text64
+    source: Source
+
+
 class Offer(ClientMessage, tag="offer", kw_only=True):
-    """An SDP offer (RFC 8829). `connection_id` names the sender's RTCPeerConnection."""
+    """An SDP offer (RFC 8829). `connection_id` names the sender's RTCPeerConnection; `epoch` and `tracks` are for the SFU."""
 
     sdp: Raw
     connection_id: Text64 | UnsetType = UNSET
+    epoch: int | UnsetType = UNSET
+    tracks: Annotated[list[OfferedTrack], Meta(max_length=MAX_TRACKS)] | UnsetType = UNSET
 
     def fault(self) -> str | None:
         return None if _starts_with(self.sdp, b'"') else "sdp: expected a string"
@@ -66,6 +80,7 @@ class IceCandidate(ClientMessage, tag="ice_candidate", kw_only=True):
 
     candidate: Raw
     connection_id: Text64 | UnsetType = UNSET
+    epoch: int | UnsetType = UNSET
 
     def fault(self) -> str | None:
         return None if _starts_with(self.candidate, b"{n") else "candidate: expected an object or null"
@@ -110,6 +125,38 @@ class Quality(ClientMessage, tag="quality"):
         return None if self.report is UNSET or _starts_with(self.report, b"{") else "report: expected an object"
 
 
+class IceRestart(ClientMessage, tag="ice_restart", kw_only=True):
+    """To the SFU: offer the connection `connection_id`, by which this session receives, with new ICE; without one, another."""
+
+    relayed: ClassVar[bool] = False
+
+    connection_id: Text64 | UnsetType = UNSET
+    epoch: int | UnsetType = UNSET
+
+
+class Tile(Struct, frozen=True):
+    """What is shown of a session, in device pixels."""
+
+    session_id: Text64
+    source: Source
+    width: Annotated[int, Meta(ge=0, le=32_767)]
+    height: Annotated[int, Meta(ge=0, le=32_767)]
+
+
+class View(ClientMessage, tag="view", kw_only=True):
+    """Which pictures this session shows and how large; what is not named is not shown. Decides what the SFU sends it."""
+
+    relayed: ClassVar[bool] = False
+
+    tiles: Annotated[list[Tile], Meta(max_length=MAX_TILES)]
+
+
+class Switched(ClientMessage, tag="switched", kw_only=True):
+    """The sender shows the target's picture on the way of this epoch: the way before is not needed for it."""
+
+    epoch: int
+
+
 class LeaveMessage(ClientMessage, tag="leave"):
     """This session leaves the call."""
 
@@ -117,7 +164,19 @@ class LeaveMessage(ClientMessage, tag="leave"):
 
 
 AnyClientMessage = (
-    Offer | Answer | IceCandidate | MuteAudio | MuteVideo | ScreenShare | RaiseHand | Reaction | Quality | LeaveMessage
+    Offer
+    | Answer
+    | IceCandidate
+    | IceRestart
+    | View
+    | Switched
+    | MuteAudio
+    | MuteVideo
+    | ScreenShare
+    | RaiseHand
+    | Reaction
+    | Quality
+    | LeaveMessage
 )
 KeptMessage = MuteAudio | MuteVideo | ScreenShare | RaiseHand
 decode: Callable[[bytes], ClientMessage] = msgspec.json.Decoder(AnyClientMessage).decode
@@ -141,86 +200,6 @@ class MediaState(Struct, frozen=True, omit_defaults=False):
                 return msgspec.structs.replace(self, screen_share=message.active)
             case RaiseHand():
                 return msgspec.structs.replace(self, hand_raised=message.raised)
-
-
-# --- A call, as everybody sees it ---------------------------------------------------------------------------------------------
-
-
-class SessionView(Struct, frozen=True):
-    """One device in a call; not `connected`: it is expected back."""
-
-    session_id: SessionId
-    device_id: DeviceId | None
-    connected: bool
-
-
-class ParticipantView(Struct, frozen=True):
-    """One person in a call."""
-
-    user_id: UserId
-    display_name: str
-    role: str
-    state: State
-    waiting: bool
-    ring_deadline: datetime | None
-    joined_at: datetime | None
-    left_at: datetime | None
-    devices: list[DeviceId]
-    sessions: list[SessionView]
-
-
-class CallView(Struct, frozen=True):
-    """A call in answers, events and snapshots. The larger `version` is the newer."""
-
-    call_id: CallId
-    conversation_id: ConversationId
-    call_type: CallType
-    status: Status
-    end_reason: EndReason | None
-    version: int
-    caller_id: UserId
-    topology: str
-    created_at: datetime
-    answered_at: datetime | None
-    ended_at: datetime | None
-    participants: list[ParticipantView]
-
-
-def view_of(call: Call) -> CallView:
-    """How a call is shown."""
-    return CallView(
-        call_id=call.call_id,
-        conversation_id=call.conversation_id,
-        call_type=call.call_type,
-        status=call.status,
-        end_reason=call.end_reason,
-        version=call.version,
-        caller_id=call.caller_id,
-        topology=call.topology,
-        created_at=call.created_at,
-        answered_at=call.answered_at,
-        ended_at=call.ended_at,
-        participants=[_participant_view(one, call.caller_id) for one in call.participants],
-    )
-
-
-def _participant_view(one: Participant, caller_id: UserId) -> ParticipantView:
-    return ParticipantView(
-        user_id=one.user_id,
-        display_name=one.display_name,
-        role="caller" if one.user_id == caller_id else "callee",
-        state=one.state,
-        waiting=one.waiting,
-        ring_deadline=one.ring_deadline,
-        joined_at=one.joined_at,
-        left_at=one.left_at,
-        devices=[device for device in one.devices if device is not None],
-        sessions=[_session_view(session) for session in one.sessions],
-    )
-
-
-def _session_view(session: Session) -> SessionView:
-    return SessionView(session.session_id, session.device_id, session.connected)
 
 
 # --- From the server, signaling -----------------------------------------------------------------------------------------------
@@ -251,7 +230,8 @@ class Welcome(Struct, frozen=True, tag="welcome"):
     resume: str
     resumed: bool
     seq: int
-    topology: str
+    topology: Topology
+    epoch: int
     ice_servers: list[IceServer]
     limits: Limits
     call: CallView | UnsetType = UNSET
@@ -288,11 +268,12 @@ class CallFrame(Struct, frozen=True, tag="call"):
 
 
 class TopologyFrame(Struct, frozen=True, tag="topology"):
-    """Media takes another way from now on."""
+    """Media takes another way from now on. The same topology in a later epoch: another SFU, so everything is published anew."""
 
     call_id: CallId
     timestamp: datetime
-    topology: str
+    topology: Topology
+    epoch: int
 
 
 class Reconnect(Struct, frozen=True, tag="reconnect"):
@@ -302,10 +283,10 @@ class Reconnect(Struct, frozen=True, tag="reconnect"):
 
 
 class Ack(Struct, frozen=True, tag="ack"):
-    """The message with this `ref` was accepted under this `seq`."""
+    """The message with this `ref` was accepted, under this `seq`; one to the SFU alone has none."""
 
     ref: str
-    seq: int
+    seq: int | UnsetType = UNSET
 
 
 class ErrorFrame(Struct, frozen=True, tag="error"):
@@ -316,7 +297,17 @@ class ErrorFrame(Struct, frozen=True, tag="error"):
     ref: str | None = None
 
 
-SIGNALING_FRAMES: tuple[type[Struct], ...] = (Welcome, JoinFrame, LeaveFrame, CallFrame, TopologyFrame, Reconnect, Ack, ErrorFrame)
+SIGNALING_FRAMES: tuple[type[Struct], ...] = (
+    Welcome,
+    JoinFrame,
+    LeaveFrame,
+    CallFrame,
+    TopologyFrame,
+    *SFU_FRAMES,
+    Reconnect,
+    Ack,
+    ErrorFrame,
+)
 
 
 def with_seq(seq: int, body: bytes) -> bytes:

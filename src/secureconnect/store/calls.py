@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Select, Table, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from secureconnect.calls.call import Call, CallType, EndReason, Participant, Ring, RingEnd, Session, State, Status, due_at
+from secureconnect.calls.call import Call, CallType, EndReason, Participant, Ring, RingEnd, Session, State, Status, Topology, due_at
 from secureconnect.ids import CallId, ConversationId, DeviceId, NodeId, SessionId, UserId
 from secureconnect.store.prepared import Prepared, given
 from secureconnect.store.tables import call_participants, call_sessions, calls, nodes, users
@@ -241,6 +241,10 @@ def _call_columns(call: Call) -> dict[str, Any]:
         "created_at": call.created_at,
         "answered_at": call.answered_at,
         "ended_at": call.ended_at,
+        "topology": call.topology,
+        "epoch": call.epoch,
+        "sfu": call.sfu,
+        "topology_due": call.topology_due,
         "due_at": due_at(call),
     }
 
@@ -282,6 +286,10 @@ def _call(row: Any, participants: Sequence[Participant]) -> Call:
         end_reason=EndReason(row.end_reason) if row.end_reason else None,
         answered_at=row.answered_at,
         ended_at=row.ended_at,
+        topology=Topology(row.topology),
+        epoch=row.epoch,
+        sfu=row.sfu,
+        topology_due=row.topology_due,
     )
 
 

@@ -135,7 +135,12 @@ calls = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("answered_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
-    # The earliest ring, grace or life deadline; null once the call is over. Timers look for what is due here.
+    # Which way its media goes: what clients see, and the SFU that they do not.
+    Column("topology", String(8), nullable=False, server_default="p2p"),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("sfu", String(64)),
+    Column("topology_due", UtcDateTime),
+    # The earliest ring, grace, life or topology deadline; null once the call is over. Timers look for what is due here.
     Column("due_at", UtcDateTime, index=True),
     Index(None, "conversation_id", "call_id"),
 )

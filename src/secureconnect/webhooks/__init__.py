@@ -11,7 +11,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from secureconnect.ids import CallId, ConversationId, DeviceId, UserId
-from secureconnect.signaling.protocol import CallView
+from secureconnect.signaling.views import CallView
 
 
 class EventType(StrEnum):

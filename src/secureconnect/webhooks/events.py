@@ -11,7 +11,7 @@ from secureconnect.calls.call import Call, RingEnd, State
 from secureconnect.calls.commands import DeclinedByDevice, Missed, Rang, SessionLeft
 from secureconnect.calls.commands import Event as Happening
 from secureconnect.ids import DeviceId, UserId
-from secureconnect.signaling.protocol import view_of
+from secureconnect.signaling.views import view_of
 from secureconnect.webhooks import Event, EventData, EventType
 
 EVENTS_A_CHANGE = 10_000

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from secureconnect.calls import machine
-from secureconnect.calls.call import LIFE, Call, EndReason, Participant, Session, State, Status, due_at
+from secureconnect.calls.call import LIFE, Call, EndReason, Participant, Session, State, Status, Topology, due_at
 from secureconnect.calls.commands import (
     AnsweredByDevice,
     Cancelled,
@@ -30,6 +30,7 @@ from secureconnect.calls.commands import (
     Invite,
     Join,
     Leave,
+    MediaLost,
     Missed,
     NodeLost,
     OpenSession,
@@ -71,7 +72,7 @@ OUTCOMES_OF_A_RING: dict[State, list[type[Event]]] = {
     State.CANCELLED: [Cancelled, Missed],
 }
 ABOUT_RINGS: tuple[type[Event], ...] = (Rang, AnsweredByDevice, DeclinedByDevice, Missed, Cancelled)
-EVERY_COMMAND_BUT_OPEN = (Join, Decline, Leave, End, Invite, CloseSession, NodeLost, Tick)
+EVERY_COMMAND_BUT_OPEN = (Join, Decline, Leave, End, Invite, CloseSession, NodeLost, MediaLost, Tick)
 
 
 @st.composite
@@ -101,6 +102,7 @@ class CallWalk(RuleBasedStateMachine):
         self.now = START
         self.sockets: list[tuple[UserId, Session]] = []  # all there ever were, so that late and repeated closes are tried
         self.generations: Counter[SessionId] = Counter()
+        self.place: str | None = "sfu-1"  # the SFU at hand: it comes and goes
 
     @property
     def inside(self) -> list[UserId]:
@@ -210,6 +212,16 @@ class CallWalk(RuleBasedStateMachine):
     def lose_node(self, node: NodeId) -> None:
         self.command(NodeLost(node, GRACE))
 
+    @rule(place=st.sampled_from((None, "sfu-1", "sfu-2")))
+    def sfus_come_and_go(self, place: str | None) -> None:
+        self.place = place
+
+    @while_it_lives
+    @rule(is_late=st.booleans())
+    def lose_the_sfu(self, is_late: bool) -> None:
+        if self.call.sfu is not None:
+            self.command(MediaLost(self.call.sfu, self.call.epoch - is_late))
+
     @while_it_lives
     @rule(seconds=st.sampled_from((1, 10, 25)))
     def wait(self, seconds: int) -> None:
@@ -230,7 +242,7 @@ class CallWalk(RuleBasedStateMachine):
         """Decide, and hold the outcome to what every outcome must be. Returns whether it was allowed."""
         before = self.call
         try:
-            outcome = machine.decide(before, command, self.now)
+            outcome = machine.decide(before, command, self.now, self.place)
         except (Conflict, Forbidden):
             return False
         self.check_outcome(outcome)
@@ -253,6 +265,11 @@ class CallWalk(RuleBasedStateMachine):
         for one in after.participants:
             self.check_ring(before.participant(one.user_id), one, outcome.events)
         check_sessions(before, after, outcome.events)
+        waits = after.topology is Topology.SFU and after.sfu is None
+        has_moved = (before.topology, before.sfu) != (after.topology, after.sfu)
+        assert after.epoch in (before.epoch, before.epoch + 1)
+        if after.epoch == before.epoch:
+            assert not has_moved or waits, "a way that changed has a number of its own"
 
     def check_ring(self, before: Participant | None, after: Participant, events: tuple[Event, ...]) -> None:
         """A ring has exactly one outcome, and each is told exactly once."""
@@ -265,7 +282,7 @@ class CallWalk(RuleBasedStateMachine):
     def check_again(self, command: Command) -> None:
         """The same command twice changes nothing more, or is refused."""
         with suppress(Conflict, Forbidden):
-            assert not machine.decide(self.call, command, self.now).changed
+            assert not machine.decide(self.call, command, self.now, self.place).changed
 
     def check_that_nothing_revives_it(self) -> None:
         anybody, phone = person(BOB), SessionId(PHONE)
@@ -294,10 +311,25 @@ class CallWalk(RuleBasedStateMachine):
     def alive_has_a_reason_to_live(self) -> None:
         inside = [one for one in self.call.participants if one.is_in]
         assert len(inside) <= self.call.capacity
+        self.check_the_way(sum(max(1, len(one.sessions)) for one in inside))
         if not self.call.over:
             assert due_at(self.call) is not None
             assert inside
             assert len(inside) >= 2 or any(one.state is State.RINGING for one in self.call.participants)
+
+    def check_the_way(self, sessions: int) -> None:
+        call = self.call
+        if call.over:
+            assert call.topology_due is None
+        elif call.topology is Topology.P2P:
+            assert (call.sfu, call.topology_due) == (None, None)
+            assert sessions <= 2
+        elif call.topology is Topology.MESH:
+            assert (call.sfu, call.topology_due) == (None, None)
+            assert sessions > 2
+        else:
+            # At an SFU with more than two; or about to leave it, or waiting for another.
+            assert (call.topology_due is not None) == (sessions <= 2 or call.sfu is None)
 
     @invariant()
     def participants_are_consistent(self) -> None:
@@ -322,7 +354,9 @@ class CallWalk(RuleBasedStateMachine):
     def a_tick_before_its_time_does_nothing(self) -> None:
         due = due_at(self.call)
         if due is not None and due > self.now:
-            assert not machine.decide(self.call, Tick(), self.now).changed
+            after = machine.decide(self.call, Tick(), self.now, self.place).call
+            # Only an SFU that came changes something by itself.
+            assert after == self.call or (after.sfu == self.place is not None and after.epoch == self.call.epoch + 1)
 
     @invariant()
     def an_abandoned_call_ends_by_ticking_alone(self) -> None:

@@ -24,6 +24,7 @@ from secureconnect.calls.traces import CallTraces
 from secureconnect.chat.service import ChatService
 from secureconnect.clock import Clock, SystemClock, unix_microseconds
 from secureconnect.ids import ConversationId, DeviceId, IdFactory, NodeId, UserId
+from secureconnect.media.pool import JanusPool
 from secureconnect.push import Delivered, Provider, Push, Sender, Verdict
 from secureconnect.push.outbox import Outbox
 from secureconnect.push.queue import PushQueue
@@ -105,6 +106,8 @@ class Switchboard:
                 wake=self._wake,
             ),
             receipts=self.receipts,
+            sfu=JanusPool((), clock, key=b"", bitrate=0),
+            sfu_capacity=32,
         )
 
     def _wake(self) -> None:

@@ -52,8 +52,8 @@ def test_who_is_given_up_while_the_session_opens_leaves_no_open_session(world: W
     assert not bob.connected
 
 
-def test_of_two_sockets_of_a_session_the_one_that_opened_last_stays() -> None:
-    room = CallRoom(TOPIC, RelayTimer(lambda: 0.0, lambda seconds: None))
+def test_of_two_sockets_of_a_session_the_one_that_opened_last_stays(world: World) -> None:
+    room = CallRoom(TOPIC, RelayTimer(lambda: 0.0, lambda seconds: None), world.at_sfu)
     earlier, later = (Seat(TOPIC, CALL, BOB, Session(UUID(int=1), LAPTOP, NODE, number), 0.0) for number in (2, 3))  # type: ignore[arg-type]
     room.take(later)
     room.take(earlier)

@@ -15,19 +15,22 @@ from secureconnect.bus import Acknowledge, Backlog, call_topic
 from secureconnect.bus.memory import MemoryBus
 from secureconnect.calls import machine
 from secureconnect.calls.announce import Announcer
+from secureconnect.calls.at_sfu import CallsAtSfu
 from secureconnect.calls.call import Call, CallType, Session
 from secureconnect.calls.commands import CloseSession, Command, Initiate, Join, Leave, OpenSession, Person, Tick
 from secureconnect.calls.service import CallService
 from secureconnect.clock import Clock
 from secureconnect.ids import CallId, ConversationId, DeviceId, NodeId, SessionId, UserId
+from secureconnect.media.pool import JanusPool
 from secureconnect.robot.snapshot import QUIET, Snapshot, after, opening
 from secureconnect.robot.wire import Call as SeenCall
 from secureconnect.robot.wire import MediaState, Refused, Relayed, Welcome, decode_signal
 from secureconnect.signaling.call_socket import CallSockets
-from secureconnect.signaling.protocol import Limits, view_of
+from secureconnect.signaling.protocol import Limits
 from secureconnect.signaling.relay_timer import RelayTimer
 from secureconnect.signaling.session import ResumeTokens
 from secureconnect.signaling.upgrade import Attachment
+from secureconnect.signaling.views import view_of
 from tests.fakes.clock import ManualClock
 
 CALL = CallId(UUID(int=0xCA11))
@@ -179,6 +182,15 @@ class World:
         self._spawned: list[Awaitable[None]] = []
         self.reports: list[tuple[str, bytes]] = []
         self.timed: list[float] = []
+        self.at_sfu = CallsAtSfu(
+            calls=cast(CallService, self.calls),
+            sfu=JanusPool((), self.clock, key=b"", bitrate=0),
+            bus=self.bus,
+            clock=self.clock,
+            node=str(NODE),
+            connection_id=lambda: "a connection",
+            capacity=32,
+        )
         self.sockets = CallSockets(
             calls=cast(CallService, self.calls),
             bus=self.bus,
@@ -190,6 +202,7 @@ class World:
             limits=Limits(grace_seconds=GRACE.total_seconds()),
             limited=limited,
             on_report=lambda seat, report: self.reports.append((seat.session_id, report)),
+            at_sfu=self.at_sfu,
             spawn=self._spawned.append,
         )
         self._runner = asyncio.Runner()
