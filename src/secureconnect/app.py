@@ -29,6 +29,7 @@ from secureconnect.bus import open_bus, open_counts
 from secureconnect.calls.quality_log import QualityLog
 from secureconnect.calls.receipt_book import ReceiptBook
 from secureconnect.calls.service import CallService
+from secureconnect.calls.silence import Silence
 from secureconnect.calls.timers import Timers
 from secureconnect.calls.traces import CallTraces
 from secureconnect.chat.service import ChatService
@@ -317,6 +318,7 @@ class Application:
             calls=self.calls,
             quality=self.quality,
             receipts=self.receipts,
+            silence=Silence(self.calls, self.bus, self.clock),
             traces=self.traces,
             webhooks=self.webhooks,
             application_tokens=self.application_tokens,

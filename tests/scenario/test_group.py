@@ -1,6 +1,7 @@
 """Calls of more than two: robots with real media, through a real Janus that `serve` runs, or all to all where there is none."""
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -13,12 +14,19 @@ import httpx2
 import pytest
 
 from secureconnect.clock import SystemClock
-from secureconnect.ids import CallId, ConversationId
+from secureconnect.ids import CallId, ConversationId, UserId
+from secureconnect.media.janus import open_janus
 from secureconnect.robot.call import CallSession
 from secureconnect.robot.client import Client, http_client
 from secureconnect.robot.pictures import Picture, PictureTrack
 from secureconnect.robot.sounds import Beep
 from secureconnect.robot.sources import Outgoing, Source
+from secureconnect.robot.wire import MediaState
+from secureconnect.store import open_database
+from secureconnect.store.schema import migrate
+from tests.fakes.janus import JanusServer, running_janus
+from tests.fakes.postgres import running_postgres
+from tests.fakes.redis import RedisServer
 from tests.fakes.server import ServerProcess
 from tests.scenario.conftest import serving
 
@@ -50,6 +58,7 @@ class Robot:
     def __init__(self, name: str, client: Client) -> None:
         self.name = name
         self.client = client
+        self.user_id: UserId | None = None
         self._session: CallSession | None = None
         self.task: asyncio.Task[None] | None = None
 
@@ -80,6 +89,21 @@ class Robot:
         link = self.session.link
         return {str(one.remote): (one.video.frames, one.audio.audible_seconds) for one in link.others.values()} if link else {}
 
+    @property
+    def epoch(self) -> int:
+        return self.session.link.epoch if self.session.link is not None else 0
+
+    def media_of(self, other: "Robot") -> MediaState:
+        """What the other has said of itself, or others of them."""
+        snapshot, key = self.session.snapshot, other.session.session_id
+        return snapshot.media.get(key, MediaState()) if snapshot is not None and key is not None else MediaState()
+
+    def connected(self, count: int) -> bool:
+        """Whether so many sessions have a socket, as far as is known here."""
+        snapshot = self.session.snapshot
+        people = snapshot.call.participants if snapshot is not None else []
+        return sum(one.connected for person in people for one in person.sessions) == count
+
     async def leave(self) -> None:
         assert self.task is not None
         await self.session.leave()
@@ -102,6 +126,8 @@ class Stage:
             await one.client.register(f"{one.name}.{uuid4().hex[:8]}@example.org", "a long password", one.name)
             for one in self.robots
         ]
+        for robot, user in zip(self.robots, users, strict=True):
+            robot.user_id = user.user_id
         conversation = await self.robots[0].client.create_conversation([user.user_id for user in users[1:]])
         call = await self.robots[0].client.initiate(conversation.conversation_id, [user.user_id for user in users[1:]])
         self.call_id, self.conversation_id = call.call_id, conversation.conversation_id
@@ -113,6 +139,14 @@ class Stage:
         for robot in robots:
             await robot.client.join(self.call_id)
             robot.enter(self.call_id)
+
+    async def post(self, robot: Robot, path: str, body: object) -> httpx2.Response:
+        headers = {"authorization": f"Bearer {await robot.client.access_token()}"}
+        return await self._http.post(self.url + path, json=body, headers=headers)
+
+    async def refusal(self, robot: Robot, path: str, body: object) -> str:
+        """The code of what the server answers."""
+        return str((await self.post(robot, path, body)).json()["code"])
 
     async def all_see_all(self, *robots: Robot, by_sfu: bool, seconds: float = PATIENCE_SECONDS) -> None:
         """New pictures and new sound of everybody, at everybody."""
@@ -162,6 +196,16 @@ def janus_of(server: ServerProcess) -> int:
     raise AssertionError("the server runs no janus")
 
 
+async def people_at(janus: JanusServer) -> int:
+    """How many sit there."""
+    api = await open_janus(janus.server.url, janus.server.secret, SystemClock())
+    session = await api.create(lambda: None)
+    handle = await api.attach(session, lambda message: None)
+    reply = await api.message(session, handle, {"request": "list", "admin_key": janus.server.secret})
+    await api.close()
+    return sum(room["num_participants"] for room in reply.body["list"])
+
+
 async def test_the_third_moves_everybody_to_the_sfu_and_two_go_back(tmp_path: Path) -> None:
     async with serving(tmp_path, SFU="auto") as server, stage(server) as scene:
         ann, bob, cyn, dan = await scene.people("Ann", "Bob", "Cyn", "Dan")
@@ -186,7 +230,7 @@ async def test_a_janus_that_is_killed_costs_a_call_of_four_seconds_and_no_more(t
         robots = await scene.people("Ann", "Bob", "Cyn", "Dan")
         await scene.join(*robots[1:])
         await scene.all_see_all(*robots, by_sfu=True)
-        for _ in range(int(os.environ.get("SECURECONNECT_KILLS", "1"))):
+        for _ in range(int(os.environ.get("KILLS", "1"))):
             os.kill(janus_of(server), signal.SIGKILL)
             begun = asyncio.get_running_loop().time()
             await scene.all_see_all(*robots, by_sfu=True, seconds=15)
@@ -199,3 +243,80 @@ async def test_without_an_sfu_four_are_a_mesh_and_the_fifth_is_refused(tmp_path:
         await scene.join(bob, cyn)
         await scene.all_see_all(ann, bob, cyn, by_sfu=False)
         assert ann.topology == "mesh"
+
+
+async def test_who_is_silenced_is_muted_for_all_until_they_say_otherwise(tmp_path: Path) -> None:
+    async with serving(tmp_path, SFU="auto") as server, stage(server) as scene:
+        ann, bob, cyn = await scene.people("Ann", "Bob", "Cyn")
+        await scene.join(bob, cyn)
+        await scene.all_see_all(ann, bob, cyn, by_sfu=True)
+        key = str(bob.session.session_id)
+        path = f"/v1/calls/{scene.call_id}/participants/{bob.user_id}/mute"
+        await scene.post(ann, path, {"kinds": ["video"]})
+        await until(lambda: cyn.media_of(bob).video_muted, "Cyn to hear that Bob is silenced")
+        frames = -1
+        while frames != cyn.seen()[key]:
+            frames = cyn.seen()[key]
+            await asyncio.sleep(0.5)  # seven pictures' time: what was on its way has come
+        await bob.session.say("mute_video", muted=False)
+        await until(lambda: cyn.seen()[key] >= frames + 5, "Bob's picture to be back")
+        assert (
+            await scene.refusal(cyn, f"/v1/calls/{scene.call_id}/participants/{bob.user_id}/mute", {"kinds": ["audio"]})
+            == "not_host"
+        )
+
+
+async def test_what_is_not_shown_is_not_sent_and_is_back_when_it_is(tmp_path: Path) -> None:
+    async with serving(tmp_path, SFU="auto") as server, stage(server) as scene:
+        ann, bob, cyn = await scene.people("Ann", "Bob", "Cyn")
+        await scene.join(bob, cyn)
+        await scene.all_see_all(ann, bob, cyn, by_sfu=True)
+        shown, hidden = str(bob.session.session_id), str(cyn.session.session_id)
+        tile = {"source": "camera", "width": 640, "height": 360}
+        await ann.session.say("view", tiles=[{"session_id": shown, **tile}])
+        frames = -1
+        while frames != ann.seen()[hidden]:
+            frames = ann.seen()[hidden]
+            await asyncio.sleep(0.5)  # seven pictures' time
+        seen = ann.seen()[shown]
+        await until(lambda: ann.seen()[shown] >= seen + 5, "the one who is shown to go on")
+        await ann.session.say("view", tiles=[{"session_id": one, **tile} for one in (shown, hidden)])
+        await until(lambda: ann.seen()[hidden] >= frames + 5, "the other to be back")
+
+
+async def test_a_node_that_is_killed_takes_no_media_along_and_an_sfu_that_is_killed_is_replaced(tmp_path: Path) -> None:
+    redis = RedisServer()
+    redis.start()
+    with running_postgres() as url:
+        database = open_database(url)
+        await migrate(database)
+        await database.close()
+        async with running_janus("one") as one, running_janus("two") as two:
+            servers = json.dumps(
+                [{"name": each.server.name, "url": each.server.url, "secret": each.server.secret} for each in (one, two)]
+            )
+            shared = {"DATABASE_URL": url, "BUS_URL": redis.url, "SFU": "auto", "SFU_SERVERS": servers, "RATE_LIMITS": "off"}
+            east, west = ServerProcess(tmp_path / "east", **shared), ServerProcess(tmp_path / "west", **shared)
+            await asyncio.gather(east.start(), west.start())
+            try:
+                async with stage(east) as scene:
+                    ann, bob, cyn = await scene.people("Ann", "Bob", "Cyn")
+                    cyn.client.base_url = west.url
+                    await scene.join(bob, cyn)
+                    await scene.all_see_all(ann, bob, cyn, by_sfu=True)
+                    links = [robot.session.link for robot in scene.robots]
+                    for robot in scene.robots:
+                        robot.client.base_url = west.url
+                    await east.kill()
+                    await scene.all_see_all(ann, bob, cyn, by_sfu=True)
+                    await until(lambda: all(robot.connected(3) for robot in scene.robots), "all to be back at the other node")
+                    assert [robot.session.link for robot in scene.robots] == links, "nothing was negotiated again"
+                    assert links[0] is not None
+                    epoch = links[0].epoch
+                    holder = one if await people_at(one) else two
+                    os.kill(holder.pid, signal.SIGKILL)
+                    await until(lambda: all(robot.epoch > epoch for robot in scene.robots), "everybody to be told of another SFU")
+                    await scene.all_see_all(ann, bob, cyn, by_sfu=True)
+            finally:
+                await west.stop()
+    redis.stop()

@@ -9,12 +9,13 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
-from secureconnect.api.dependencies import Calls, Ice, Limiter, Receipts, Rung, SignedIn, Traces
+from secureconnect.api.dependencies import Calls, Ice, Limiter, Receipts, Rung, SignedIn, Silencing, Traces
 from secureconnect.api.idempotency import IdempotencyKey
 from secureconnect.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
 from secureconnect.api.problems import problems
 from secureconnect.calls.call import CallType, Status
 from secureconnect.calls.service import InitiateRequest
+from secureconnect.calls.silence import Kind
 from secureconnect.calls.trace import CallTrace
 from secureconnect.ids import CallId, ConversationId, DeviceId, UserId
 from secureconnect.signaling.protocol import IceServer
@@ -62,6 +63,12 @@ class Invitation(Struct, frozen=True):
 
     user_ids: Callees
     ring_timeout: RingTimeout = RING_SECONDS
+
+
+class Muting(Struct, frozen=True):
+    """What is not to be heard or seen of somebody: audio, video, or both."""
+
+    kinds: Annotated[list[Kind], Meta(min_length=1, max_length=2)]
 
 
 class IceServers(Struct, frozen=True):
@@ -128,6 +135,20 @@ async def decline(call_id: FromPath[CallId], rung: Rung, calls: Calls, data: JSO
 )
 async def leave(call_id: FromPath[CallId], principal: SignedIn, calls: Calls) -> CallView:
     return view_of(await calls.leave(principal.user_id, call_id))
+
+
+@post(
+    "/v1/calls/{call_id:uuid}/participants/{user_id:uuid}/mute",
+    status_code=200,
+    tags=["calls"],
+    summary="Silence somebody",
+    description="By who started the call. They are heard or seen again when they say so themselves.",
+    responses=problems(403, 404, 409, 422),
+)
+async def mute(
+    call_id: FromPath[CallId], user_id: FromPath[UserId], data: JSONBody[Muting], principal: SignedIn, silence: Silencing
+) -> CallView:
+    return view_of(await silence.mute(principal.user_id, call_id, user_id, data.kinds))
 
 
 @post(
@@ -249,6 +270,6 @@ async def ice_servers_for_a_test(
 
 
 routes: list[HTTPRouteHandler] = [
-    *(initiate, history, read, join, decline, leave, end, invite),
+    *(initiate, history, read, join, decline, leave, end, mute, invite),
     *(shown, trace, ice_servers, ice_servers_for_a_test),
 ]

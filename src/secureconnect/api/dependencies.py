@@ -10,6 +10,7 @@ from secureconnect.accounts.service import AccountService, Principal
 from secureconnect.calls.quality_log import QualityLog
 from secureconnect.calls.receipt_book import ReceiptBook
 from secureconnect.calls.service import CallService
+from secureconnect.calls.silence import Silence
 from secureconnect.calls.traces import CallTraces
 from secureconnect.chat.service import ChatService
 from secureconnect.ids import UserId
@@ -28,6 +29,7 @@ Chat = NamedDependency[ChatService]
 Calls = NamedDependency[CallService]
 Quality = NamedDependency[QualityLog]
 Receipts = NamedDependency[ReceiptBook]
+Silencing = NamedDependency[Silence]
 Traces = NamedDependency[CallTraces]
 ForApplication = NamedDependency[Webhooks]
 """The webhooks, for an application that proves to be ours; no person is signed in."""

@@ -31,6 +31,7 @@ from secureconnect.api.requests import RequestLog
 from secureconnect.calls.quality_log import QualityLog
 from secureconnect.calls.receipt_book import ReceiptBook
 from secureconnect.calls.service import CallService
+from secureconnect.calls.silence import Silence
 from secureconnect.calls.traces import CallTraces
 from secureconnect.chat.service import ChatService
 from secureconnect.errors import NotFound, ServiceError, Unauthenticated
@@ -61,6 +62,7 @@ class Services(Struct, frozen=True):
     calls: CallService
     quality: QualityLog
     receipts: ReceiptBook
+    silence: Silence
     traces: CallTraces
     webhooks: Webhooks | None
     application_tokens: ApplicationTokens

@@ -165,6 +165,17 @@ class CallsAtSfu:
         else:
             here.seats[session_id].take(message)
 
+    def report(self, topic: str, session_id: str, raw: bytes) -> None:
+        """What a session says of its connection; the newest report."""
+        self._calls[topic].seats[session_id].report(raw)
+
+    def silence(self, topic: str, session_id: str, kinds: frozenset[str], *, silent: bool) -> None:
+        """A host has silenced a session, if it is here; or the session has taken that back."""
+        here = self._calls.get(topic)
+        seat = here.seats.get(session_id) if here is not None else None
+        if seat is not None:
+            seat.silence(kinds, silent=silent)
+
     # Where calls go
 
     def _go(self, here: _CallHere, way: Way | None) -> None:
@@ -179,7 +190,10 @@ class CallsAtSfu:
             return  # it has changed again, and that is being looked up
         here.is_finding = False
         if call is not None and (call.topology, call.epoch) == (Topology.SFU, epoch) and call.sfu is not None:
-            self._go(here, Way(epoch, Room(call.sfu, f"{call.call_id}.{epoch}", self._capacity)))
+            way = Way(epoch, Room(call.sfu, f"{call.call_id}.{epoch}", self._capacity))
+            self._go(here, way)
+            if self._sfu.is_draining(call.sfu) and self._sfu.place() is not None:
+                self._lost(here, way)
         held, here.held = here.held, []
         for session_id, message in held:
             if session_id in here.seats:

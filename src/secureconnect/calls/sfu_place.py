@@ -28,6 +28,7 @@ class Place(Struct, frozen=True, omit_defaults=True):
     receiving: str | None = None
     streams: tuple[Stream, ...] = ()
     feeds: tuple[Feed, ...] = ()
+    silenced: tuple[str, ...] = ()
 
 
 class _Entry(Struct, tag="sfu_place", tag_field="type"):

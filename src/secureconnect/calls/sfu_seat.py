@@ -6,7 +6,6 @@ Made by `calls.at_sfu`. Everything happens in one task, a step at a time, so tha
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
 
 import msgspec
 import structlog
@@ -14,18 +13,19 @@ from msgspec import UNSET, Struct
 
 from secureconnect.bus import Bus
 from secureconnect.calls import sfu_place
+from secureconnect.calls.sfu_layers import Layers
 from secureconnect.calls.sfu_place import Place, feeds_for
 from secureconnect.clock import Clock
 from secureconnect.errors import BadSdp, ServiceError, SfuUnavailable, StaleEpoch
 from secureconnect.ids import CallId, UserId
 from secureconnect.media import BadDescription, Member, Room, Seat, Sfu, SfuError, SfuLost, Stream, Track
-from secureconnect.media.sdp import fault_of
-from secureconnect.signaling.protocol import Answer, ClientMessage, IceCandidate, IceRestart, Offer, Tile, View, encode
+from secureconnect.media.sdp import candidate_in, fault_of, kind_of
+from secureconnect.signaling.protocol import Answer, ClientMessage, IceCandidate, IceRestart, Offer, View, encode
 from secureconnect.signaling.sfu_frames import SFU, ReceivedStream, SfuAnswer, SfuOffer, Speaker
+from secureconnect.signaling.sfu_frames import Layers as LayersFrame
 
 MAX_WAITING = 64
 """Messages of one client that wait for the SFU; more are refused."""
-MAX_CANDIDATE = 1024
 RELEASE_SECONDS = 15.0
 """How long a session keeps what it has at the SFU after the call has gone another way; its client lets go sooner."""
 AGAIN_SECONDS = 0.5
@@ -35,7 +35,6 @@ log = structlog.get_logger(__name__)
 
 Step = Callable[[], Awaitable[None]]
 Refuse = Callable[[ServiceError, str | None], None]
-_candidate = msgspec.json.Decoder(dict[str, Any] | None)
 
 
 class Occupant(Struct, frozen=True):
@@ -84,7 +83,8 @@ class SfuSeat:
         self._is_heard = False
         self._receiving: str | None = None
         self._is_answered = True
-        self._tiles: list[Tile] | None = None
+        self._layers = Layers()
+        self._silenced: frozenset[str] = frozenset()
         self._is_syncing = False
         self._waiting: list[Step] = []
         self._worker: asyncio.Task[None] | None = None
@@ -113,11 +113,25 @@ class SfuSeat:
         """What the client says to the SFU."""
         ref = message.ref or None
         if isinstance(message, View):
-            self._tiles = message.tiles
+            self._layers.view(message.tiles)
+            self._do(self._choose)
         elif len(self._waiting) >= MAX_WAITING:
             self.refuse(SfuUnavailable("More waits for the SFU than it can do: slow down."), ref)
         else:
             self._do(partial(self._guarded, message, ref))
+
+    def report(self, raw: bytes) -> None:
+        """What the client says of its connection."""
+        if self._seat is not None:
+            self._layers.report(raw, self._around.clock.monotonic())
+            self._do(self._choose)
+
+    def silence(self, kinds: frozenset[str], *, silent: bool) -> None:
+        """Forward nothing of these kinds, `audio` or `video`, or forward it again."""
+        after = self._silenced | kinds if silent else self._silenced - kinds
+        if after != self._silenced:
+            self._silenced = after
+            self._do(self._apply_silence)
 
     def give_up(self) -> None:
         """The session has left the call."""
@@ -181,7 +195,7 @@ class SfuSeat:
         if kept is not None and (kept.epoch, kept.sfu) == (way.epoch, way.room.sfu):
             self._seat = await self._around.sfu.claim(way.room, who, kept.handles, frozenset(kept.feeds), self)
             self._publishing, self._tracks, self._is_heard = kept.publishing, kept.tracks, kept.is_heard
-            self._receiving, self.streams = kept.receiving, kept.streams
+            self._receiving, self.streams, self._silenced = kept.receiving, kept.streams, frozenset(kept.silenced)
         else:
             self._seat = await self._around.sfu.open(way.room, who, self)
         self._sat = way
@@ -208,8 +222,27 @@ class SfuSeat:
         wanted = feeds_for(self.occupant.session_id, self._places.items(), epoch=self._sat.epoch, sfu=self._sat.room.sfu)
         if self._receiving is None and wanted:
             self._receiving = self._around.connection_id()
+            self._layers.begin_anew()
         if not await self._seat.want(wanted):
             self._do_later(self._sync, AGAIN_SECONDS)
+
+    async def _choose(self) -> None:
+        """Send of each picture what its tile needs and the line carries."""
+        if self._seat is None or self._receiving is None:
+            return
+        now = self._around.clock
+        change = self._layers.decide(self.streams, now.monotonic())
+        await self._seat.choose(change.layers)
+        if change.told:
+            one = self.occupant
+            frame = encode(LayersFrame(one.call_id, now.now(), change.told))
+            self._around.bus.publish(one.topic, frame, sender=SFU, target=one.session_id)
+
+    async def _apply_silence(self) -> None:
+        if self._seat is not None:
+            for track in self._tracks:
+                await self._seat.silence(track.mid, silent=kind_of(track.source) in self._silenced)
+            self._tell_nodes()
 
     def _lose(self, reason: str) -> None:
         way, self._seat, self._sat = self._sat or self._way, None, None
@@ -241,13 +274,14 @@ class SfuSeat:
         match message:
             case IceCandidate():
                 if connection in (self._publishing, self._receiving):
-                    await self._seat.trickle(_read_candidate(bytes(message.candidate)), publishing=connection == self._publishing)
+                    await self._seat.trickle(candidate_in(bytes(message.candidate)), publishing=connection == self._publishing)
             case IceRestart():
                 await self._restart(self._seat, connection)
             case Answer():
                 if connection == self._receiving:
                     self._is_answered = True
                     await self._seat.answer(msgspec.json.decode(message.sdp, type=str))
+                    await self._choose()
             case Offer():
                 await self._publish(self._seat, self._sat, connection, message)
 
@@ -269,6 +303,8 @@ class SfuSeat:
         self._publish_frame(encode(frame))
         if self._is_heard:
             self._tell_nodes()
+        if self._silenced:
+            await self._apply_silence()
         if is_new:
             await self._sync()
 
@@ -288,6 +324,7 @@ class SfuSeat:
     def offered(self, sdp: str, streams: Sequence[Stream]) -> None:
         if self._receiving is None:
             self._receiving = self._around.connection_id()
+            self._layers.begin_anew()
         self.streams = tuple(streams)
         self._offer(sdp, self.streams)
 
@@ -356,20 +393,5 @@ class SfuSeat:
             receiving=self._receiving,
             streams=self.streams,
             feeds=tuple(self._seat.feeds),
+            silenced=tuple(self._silenced),
         )
-
-
-def _read_candidate(raw: bytes) -> dict[str, Any] | None:
-    """A candidate as RTCIceCandidate.toJSON() makes it, with no more than Janus is to see. Raises BadDescription."""
-    try:
-        found = _candidate.decode(raw)
-    except msgspec.DecodeError as fault:
-        raise BadDescription(str(fault)) from None
-    if found is None or not found.get("candidate"):
-        return None
-    candidate, mid, index = found["candidate"], found.get("sdpMid"), found.get("sdpMLineIndex")
-    if not isinstance(candidate, str) or len(candidate) > MAX_CANDIDATE:
-        raise BadDescription("candidate: not what a browser makes")
-    if not isinstance(mid, str | None) or not isinstance(index, int | None):
-        raise BadDescription("candidate: sdpMid is a string, sdpMLineIndex a number")
-    return {"candidate": candidate, "sdpMid": mid, "sdpMLineIndex": index}

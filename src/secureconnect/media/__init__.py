@@ -183,6 +183,10 @@ class Sfu(Protocol):
         """Whether a call may stay there: it answers, and is not being emptied."""
         ...
 
+    def is_draining(self, name: str) -> bool:
+        """Whether it is to be emptied: it serves what it has until that is taken elsewhere."""
+        ...
+
     def watch(self, on_change: Callable[[str], None]) -> None:
         """Tell `on_change` whenever an SFU came, went, or is to be emptied."""
         ...

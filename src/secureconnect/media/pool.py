@@ -6,7 +6,7 @@ keeps one connection to each Janus, and knows within milliseconds when one dies:
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -20,7 +20,7 @@ from secureconnect.media.videoroom import RoomKeys, RoomOptions, VideoRoomSeat
 AGAIN_SECONDS = (0.1, 2.0)
 """How long before one that does not answer is tried again: first, and at most; each wait is twice the one before."""
 LOOK_SECONDS = 5.0
-"""How often each is asked how full it is, and the operator's list of those to empty is read."""
+"""How often each is asked how full it is."""
 PLACED_WEIGHT = 3
 """People that a call is taken for that was placed since the last look."""
 
@@ -29,7 +29,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class SfuServer:
-    """One Janus of the settings: where its API answers, its secret, how much of the load it takes, where it stands."""
+    """One Janus of the settings: where its API answers, its secret, how much of the load it takes, where it stands.
+
+    `draining`: it takes no calls, and those that it has are taken elsewhere.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
@@ -38,6 +41,7 @@ class SfuServer:
     secret: str = field(repr=False)
     weight: float = 1.0
     region: str | None = None
+    draining: bool = False
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("ws://", "wss://")):
@@ -58,13 +62,13 @@ class _Node:
         self.people = 0
         self.rooms = 0
         self.placed = 0
-        self.draining = False
         self.trouble = "not tried yet"
+        self.tried = asyncio.Event()
         self.empty: set[str] = set()
 
     @property
     def is_open(self) -> bool:
-        return self.janus is not None and not self.draining
+        return self.janus is not None and not self.server.draining
 
     @property
     def load(self) -> float:
@@ -82,14 +86,12 @@ class JanusPool:
         key: bytes,
         bitrate: int,
         region: str | None = None,
-        drained: Callable[[], Awaitable[frozenset[str]]] | None = None,
     ) -> None:
         self._nodes = {server.name: _Node(server) for server in servers}
         self._clock = clock
         self._key = key
         self._bitrate = bitrate
         self._region = region
-        self._drained = drained
         self._watchers: list[Callable[[str], None]] = []
         self.seats = 0
 
@@ -120,11 +122,15 @@ class JanusPool:
         node = self._nodes.get(name)
         return node is not None and node.is_open
 
+    def is_draining(self, name: str) -> bool:
+        node = self._nodes.get(name)
+        return node is not None and node.server.draining
+
     def watch(self, on_change: Callable[[str], None]) -> None:
         self._watchers.append(on_change)
 
     async def open(self, room: Room, who: Member, listener: Listener) -> Seat:
-        seat = VideoRoomSeat(self._janus(room), room, who, self._options(room), listener=listener)
+        seat = VideoRoomSeat(await self._janus(room), room, who, self._options(room), listener=listener)
         try:
             await seat.open()
         except BaseException:
@@ -133,7 +139,7 @@ class JanusPool:
         return seat
 
     async def claim(self, room: Room, who: Member, handles: Handles, receiving: frozenset[Feed], listener: Listener) -> Seat:
-        seat = VideoRoomSeat(self._janus(room), room, who, self._options(room), listener=listener)
+        seat = VideoRoomSeat(await self._janus(room), room, who, self._options(room), listener=listener)
         await seat.claim(handles, receiving)
         return seat
 
@@ -161,6 +167,7 @@ class JanusPool:
                 if node.trouble != str(failure):
                     log.warning("SFU does not answer", sfu=node.server.name, reason=str(failure))
                 node.trouble = str(failure)
+                node.tried.set()
                 await self._clock.sleep(wait)
                 wait = min(2 * wait, longest)
                 continue
@@ -176,6 +183,7 @@ class JanusPool:
             node.handle = await janus.attach(node.session, lambda message: None)
             node.janus, node.trouble = janus, ""
             await self._look(node)
+            node.tried.set()
             log.info("SFU answers", sfu=node.server.name)
             self._tell(node)
             await janus.lost.wait()
@@ -189,21 +197,11 @@ class JanusPool:
 
     async def _look_around(self) -> None:
         while True:
-            if self._drained is not None:
-                await self._note_drained(await self._drained())
             for node in self._nodes.values():
                 # One that is lost meanwhile is noticed where its connection is kept.
                 with contextlib.suppress(JanusLost, JanusError):
                     await self._look(node)
             await self._clock.sleep(LOOK_SECONDS)
-
-    async def _note_drained(self, names: frozenset[str]) -> None:
-        for node in self._nodes.values():
-            draining = node.server.name in names
-            if draining != node.draining:
-                node.draining = draining
-                log.info("SFU is being emptied" if draining else "SFU takes calls again", sfu=node.server.name)
-                self._tell(node)
 
     async def _look(self, node: _Node) -> None:
         """How many are there. A room that nobody closed, because its node died, goes at the second look that finds it empty."""
@@ -233,8 +231,11 @@ class JanusPool:
         for watcher in self._watchers:
             watcher(node.server.name)
 
-    def _janus(self, room: Room) -> Janus:
+    async def _janus(self, room: Room) -> Janus:
+        """The connection to the SFU of the room. Who asks just after the start waits until it has been tried."""
         node = self._nodes.get(room.sfu)
+        if node is not None:
+            await node.tried.wait()
         if node is None or node.janus is None:
             raise SfuLost(f"{room.sfu} does not answer")
         return node.janus

@@ -1,16 +1,27 @@
-"""What an offer to the SFU may hold: a microphone, a camera, a screen, each once, and nothing else. Pure.
+"""What an offer to the SFU may hold: a microphone, a camera, a screen, each once, and nothing else; and what a candidate. Pure.
 
 Only the lines that bound it are read (RFC 8866); what they mean in detail is the SFU's to understand.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from secureconnect.media import Track
+import msgspec
+
+from secureconnect.media import BadDescription, Track
 from secureconnect.signaling.sfu_frames import Source
 
 MAX_SECTIONS = 8
 """A connection keeps the sections of tracks that have ended: a screen that was shared again and again takes the same one."""
-KINDS = {Source.MICROPHONE: "audio", Source.CAMERA: "video", Source.SCREEN: "video"}
+MAX_CANDIDATE = 1024
+_KINDS = {Source.MICROPHONE: "audio", Source.CAMERA: "video", Source.SCREEN: "video"}
+
+_candidate = msgspec.json.Decoder(dict[str, Any] | None)
+
+
+def kind_of(source: Source) -> str:
+    """`audio` or `video`."""
+    return _KINDS[source]
 
 
 def fault_of(sdp: str, tracks: Sequence[Track]) -> str | None:
@@ -25,8 +36,8 @@ def fault_of(sdp: str, tracks: Sequence[Track]) -> str | None:
         return "sdp: audio and video only"
     if len({track.source for track in tracks}) < len(tracks) or len({track.mid for track in tracks}) < len(tracks):
         return "tracks: each source once, each in a section of its own"
-    wrong = next((track for track in tracks if kinds.get(track.mid) != KINDS[track.source]), None)
-    return None if wrong is None else f"tracks: no {KINDS[wrong.source]} section {wrong.mid!r} for the {wrong.source}"
+    wrong = next((track for track in tracks if kinds.get(track.mid) != kind_of(track.source)), None)
+    return None if wrong is None else f"tracks: no {kind_of(wrong.source)} section {wrong.mid!r} for the {wrong.source}"
 
 
 def _sections(lines: Iterable[str]) -> Iterable[tuple[str, str]]:
@@ -41,3 +52,19 @@ def _sections(lines: Iterable[str]) -> Iterable[tuple[str, str]]:
             mid = line.removeprefix("a=mid:")
     if kind:
         yield kind, mid
+
+
+def candidate_in(raw: bytes) -> dict[str, Any] | None:
+    """A candidate as RTCIceCandidate.toJSON() makes it, with no more than Janus is to see. Raises BadDescription."""
+    try:
+        found = _candidate.decode(raw)
+    except msgspec.DecodeError as fault:
+        raise BadDescription(str(fault)) from None
+    if found is None or not found.get("candidate"):
+        return None
+    candidate, mid, index = found["candidate"], found.get("sdpMid"), found.get("sdpMLineIndex")
+    if not isinstance(candidate, str) or len(candidate) > MAX_CANDIDATE:
+        raise BadDescription("candidate: not what a browser makes")
+    if not isinstance(mid, str | None) or not isinstance(index, int | None):
+        raise BadDescription("candidate: sdpMid is a string, sdpMLineIndex a number")
+    return {"candidate": candidate, "sdpMid": mid, "sdpMLineIndex": index}

@@ -15,6 +15,7 @@ from secureconnect.robot.wire import (
     RaiseHand,
     ScreenShare,
     Signal,
+    Silenced,
     TopologyChanged,
     Welcome,
 )
@@ -49,6 +50,8 @@ def after(snapshot: Snapshot, signal: Signal) -> Snapshot:
             snapshot = _with(snapshot, session, audio_muted=muted)
         case Muted(session_id=session, muted=muted):
             snapshot = _with(snapshot, session, video_muted=muted)
+        case Silenced(session_id=session, kinds=kinds):
+            snapshot = _with(snapshot, session, **{f"{kind}_muted": True for kind in kinds if kind in {"audio", "video"}})
         case ScreenShare(session_id=session, active=active):
             snapshot = _with(snapshot, session, screen_share=active)
         case RaiseHand(session_id=session, raised=raised):

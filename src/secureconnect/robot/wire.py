@@ -188,6 +188,13 @@ class Muted(Relayed, frozen=True, kw_only=True):
     muted: bool
 
 
+class Silenced(Relayed, frozen=True, kw_only=True):
+    """`muted`: the host has silenced this session."""
+
+    session_id: SessionId
+    kinds: list[str]
+
+
 class ScreenShare(Relayed, frozen=True, kw_only=True):
     session_id: SessionId
     active: bool = True
@@ -237,6 +244,7 @@ Signal = (
     | Switched
     | IceCandidate
     | Muted
+    | Silenced
     | ScreenShare
     | RaiseHand
     | Leave
@@ -256,6 +264,7 @@ SIGNALS: dict[str, type[Signal]] = {
     "switched": Switched,
     "mute_audio": Muted,
     "mute_video": Muted,
+    "muted": Silenced,
     "screen_share": ScreenShare,
     "raise_hand": RaiseHand,
     "reaction": Relayed,

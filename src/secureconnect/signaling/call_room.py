@@ -9,19 +9,23 @@ from secureconnect.bus import Backlog, Entry
 from secureconnect.calls.at_sfu import CallsAtSfu
 from secureconnect.calls.call import Call, Session
 from secureconnect.calls.sfu_place import is_entry
+from secureconnect.calls.silence import silenced
 from secureconnect.errors import ServiceError
 from secureconnect.ids import CallId, UserId
 from secureconnect.signaling.hub import Channel
 from secureconnect.signaling.protocol import Ack, CallFrame, ErrorFrame, LeaveFrame, MediaState, encode, with_seq
 from secureconnect.signaling.relay_timer import RelayTimer
 from secureconnect.signaling.session import TokenBucket, is_for, message_bucket, missed, strike_bucket
+from secureconnect.signaling.sfu_frames import Muted
 from secureconnect.signaling.views import CallView, view_of
 
 _CALL = b'{"type":"call",'
 _LEAVE = b'{"type":"leave",'
+_MUTED = b'{"type":"muted",'
 _TAKEN = b'{"type":"taken",'
 _call_frame = msgspec.json.Decoder(CallFrame)
 _leave_frame = msgspec.json.Decoder(LeaveFrame)
+_muted_frame = msgspec.json.Decoder(Muted)
 _media = msgspec.json.Decoder(MediaState)
 
 CLOSE_OK = 1000
@@ -173,6 +177,8 @@ class CallRoom:
             return
         if body.startswith(_CALL):
             self._at_sfu.learn(self.topic, self.learn(_call_frame.decode(body).call))
+        elif not entry.sender and body.startswith(_MUTED):
+            self._note_silence(body)
         addressed = self.seats.get(entry.target)
         for seat in list(self.seats.values()) if addressed is None else [addressed]:
             if is_for(entry, seat.session_id, seat.user_key):
@@ -180,6 +186,14 @@ class CallRoom:
         if body == self._timer.body:
             self._timer.end()
         self._part_if_left(entry)
+
+    def _note_silence(self, body: bytes) -> None:
+        """A session here may be the one: its next word adds to what it now is, and the SFU forwards nothing of it."""
+        frame = _muted_frame.decode(body)
+        seat = self.seats.get(frame.session_id)
+        if seat is not None:
+            seat.media = silenced(seat.media, frame.kinds)
+        self._at_sfu.silence(self.topic, frame.session_id, frozenset(frame.kinds), silent=True)
 
     def _part_if_taken(self, entry: Entry) -> None:
         """A session says that another socket, maybe at another node, carries it now: see `taken`."""

@@ -133,12 +133,15 @@ class Handlers:
         if message.ref and seat.channel is not None:
             seat.channel.send(encode(Ack(message.ref)))
 
-    def _relay_and_keep(self, _room: CallRoom, seat: Seat, message: MuteAudio | MuteVideo | ScreenShare | RaiseHand) -> None:
+    def _relay_and_keep(self, room: CallRoom, seat: Seat, message: MuteAudio | MuteVideo | ScreenShare | RaiseHand) -> None:
         """Goes to everybody, whatever its target: it changes the snapshot, and that is one for all."""
         message.target_id = UNSET
         media = seat.media.after(message)
         self._send(seat, message, "", (seat.session_id, encode(media)))
         seat.media = media
+        if isinstance(message, MuteAudio | MuteVideo) and not message.muted:
+            kinds = frozenset({"audio" if isinstance(message, MuteAudio) else "video"})
+            self._at_sfu.silence(room.topic, seat.session_id, kinds, silent=False)
 
     def _relay_and_report(self, room: CallRoom, seat: Seat, message: Quality) -> None:
         """The others show it now, and the server keeps it."""
@@ -146,6 +149,7 @@ class Handlers:
         self._relay(room, seat, message)
         if report is not UNSET:
             self._on_report(seat, bytes(report))
+            self._at_sfu.report(room.topic, seat.session_id, bytes(report))
 
     def _send(self, seat: Seat, message: ClientMessage, target: str, retain: tuple[str, bytes | None] | None) -> None:
         """Stamp the message and publish it: the other half of the relay."""

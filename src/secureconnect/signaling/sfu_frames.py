@@ -5,6 +5,7 @@ Clients never meet the SFU's own protocol: it has the `sender_id` and `session_i
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from msgspec import Struct
 
@@ -85,4 +86,14 @@ class Speaker(Struct, frozen=True, tag="speaker"):
     talking: bool
 
 
-SFU_FRAMES: tuple[type[Struct], ...] = (SfuOffer, SfuAnswer, Layers, Speaker)
+class Muted(Struct, frozen=True, tag="muted"):
+    """The host has silenced this session: its microphone (audio), its camera and screen (video), until it says otherwise itself."""
+
+    call_id: CallId
+    timestamp: datetime
+    session_id: str
+    by: UserId
+    kinds: list[Literal["audio", "video"]]
+
+
+SFU_FRAMES: tuple[type[Struct], ...] = (SfuOffer, SfuAnswer, Layers, Speaker, Muted)

@@ -102,7 +102,8 @@ def test_every_type_of_the_protocol_is_known() -> None:
         "raise_hand",
         "reaction",
         "quality",
+        "switched",
     }
-    spoken = {"welcome", "join", "leave", "call", "topology", "reconnect", "ack", "error"}
+    spoken = {"welcome", "join", "leave", "call", "topology", "reconnect", "ack", "error", "muted"}
     assert set(SIGNALS) == relayed | spoken
     assert "message.created" in NOTICES
