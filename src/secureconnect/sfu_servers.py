@@ -20,6 +20,8 @@ from secureconnect.media.janus_server import JanusOptions
 from secureconnect.media.pool import JanusPool, SfuServer
 
 OWN = "own"
+WAIT_SECONDS = (0.05, 1.0)
+"""How long before ours is started again, first and at most: calls wait for it, and it costs little to try."""
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +38,7 @@ class SfuServers:
         if options is not None and (libraries := janus_server.library_folder()) is not None:
             # It has its port before it starts, so that the pool can wait for it there.
             servers = [SfuServer(name=OWN, url=janus_server.url_of(options), secret=options.secret)]
-            self._own = Child(janus_server.program(options, libraries), clock)
+            self._own = Child(janus_server.program(options, libraries), clock, wait=WAIT_SECONDS)
         self.pool = JanusPool(
             servers, clock, key=_derived(secret, "rooms"), bitrate=settings.sfu_kbps * 1000, region=settings.region
         )

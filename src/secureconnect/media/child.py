@@ -51,15 +51,24 @@ def is_installed(program: str) -> bool:
 class Child:
     """One such process at a time. `pid` is None while it does not listen."""
 
-    def __init__(self, program: Program, clock: Clock, *, on_change: Callable[[bool], None] = lambda is_up: None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        clock: Clock,
+        *,
+        on_change: Callable[[bool], None] = lambda is_up: None,
+        wait: tuple[float, float] = WAIT_SECONDS,
+    ) -> None:
+        """`wait`: how long before one that died is started again, first and at most, seconds."""
         self.pid: int | None = None
         self._program = program
         self._clock = clock
         self._on_change = on_change
+        self._wait = wait
 
     async def run(self) -> None:
         """Keep one running, until cancelled."""
-        first, longest = WAIT_SECONDS
+        first, longest = self._wait
         wait = first
         while True:
             begun = self._clock.monotonic()

@@ -17,7 +17,7 @@ from secureconnect.media import Feed, Handles, Listener, Member, Room, Seat, Sfu
 from secureconnect.media.janus import Janus, JanusError, JanusLost, open_janus
 from secureconnect.media.videoroom import RoomKeys, RoomOptions, VideoRoomSeat
 
-AGAIN_SECONDS = (0.1, 2.0)
+AGAIN_SECONDS = (0.05, 0.5)
 """How long before one that does not answer is tried again: first, and at most; each wait is twice the one before."""
 LOOK_SECONDS = 5.0
 """How often each is asked how full it is."""
