@@ -278,11 +278,7 @@ class Application:
             version=VERSION,
             clock=self.clock,
             probes={"database": self.database.ping, "bus": self.bus.ping},
-            beside={
-                "push": self.outbox.ping,
-                **({"turn": turn} if turn is not None else {}),
-                **({"sfu": self.sfu.pool.ping} if self.sfu.pool.size else {}),
-            },
+            beside={"push": self.outbox.ping, **self.sfu.probes, **({"turn": turn} if turn is not None else {})},
         )
 
     def _show_metrics(self) -> None:

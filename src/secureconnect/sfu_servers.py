@@ -18,6 +18,7 @@ from secureconnect.media.child import Child, is_installed
 from secureconnect.media.coturn import free_port
 from secureconnect.media.janus_server import JanusOptions
 from secureconnect.media.pool import JanusPool, SfuServer
+from secureconnect.ops.health import Probe
 
 OWN = "own"
 WAIT_SECONDS = (0.05, 1.0)
@@ -42,6 +43,11 @@ class SfuServers:
         self.pool = JanusPool(
             servers, clock, key=_derived(secret, "rooms"), bitrate=settings.sfu_kbps * 1000, region=settings.region
         )
+
+    @property
+    def probes(self) -> dict[str, Probe]:
+        """The question about health whether a call could be placed; none where there is no SFU."""
+        return {"sfu": self.pool.ping} if self.pool.size else {}
 
     def seats(self, calls: CallService, bus: Bus, *, node: str) -> CallsAtSfu:
         """What the sessions of the node with this name have there."""

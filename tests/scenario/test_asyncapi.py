@@ -11,7 +11,7 @@ from tests.fakes.people import Json, Socket, World, mint
 pytestmark = pytest.mark.anyio
 
 # Those that only a bus or an SFU of its own, a drain or a recording brings about.
-RARE = {"topology", "reconnect", "recording"}
+RARE = {"topology", "layers", "speaker", "reconnect", "recording"}
 
 
 class Document:
@@ -69,8 +69,11 @@ async def play(world: World) -> tuple[list[Socket], list[Socket]]:
         "raise_hand": {"raised": True},
         "reaction": {"emoji": "🎉"},
         "quality": {"report": {"level": 4}},
+        "switched": {"epoch": 1, "target_id": at_ben.welcome["session_id"]},
     }.items():
         await at_ada.tell(kind, **fields)
+    await ada.ask("POST", f"/v1/calls/{call['call_id']}/participants/{phone.user_id}/mute", {"kinds": ["audio"]})
+    await at_ben.expect("muted")
     await at_ada.say("dance")
     await at_ada.expect("error")
     await at_ben.tell("leave")

@@ -65,6 +65,7 @@ def describe(version: str) -> dict[str, Any]:
     say = {kind.__name__: _message(kind) for kind in said}
     hear = {kind.__name__: _message(kind, *([Place] if "call_id" in kind.__struct_fields__ else [])) for kind in heard}
     hear |= {f"Relayed{kind.__name__}": _message(kind, Stamp) for kind in said if kind.relayed}
+    hear = _one_a_name(hear)
     notify = {kind.__name__: _message(kind, *([] if kind is ErrorFrame else [Position])) for kind in events}
     report = {kind.__name__: _message(kind) for kind in reported}
     return {
@@ -82,6 +83,19 @@ def describe(version: str) -> dict[str, Any]:
         },
         "components": {"schemas": schemas},
     }
+
+
+def _one_a_name(messages: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Messages of one name as one, whose payload is any of theirs: an offer may be another session's, or the SFU's."""
+    by_name: dict[str, str] = {}
+    found: dict[str, dict[str, Any]] = {}
+    for key, message in messages.items():
+        first = by_name.setdefault(message["name"], key)
+        if first == key:
+            found[key] = message
+        else:
+            found[first] = {**found[first], "payload": {"anyOf": [found[first]["payload"], message["payload"]]}}
+    return found
 
 
 def _message(kind: type[Struct], *added: type[Struct]) -> dict[str, Any]:
