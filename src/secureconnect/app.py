@@ -118,7 +118,7 @@ class Application:
         # How they reach it
         self.turn = own_turn(settings, secret, self.clock)
         self.ice = self._make_ice()
-        self.at_sfu = self.sfu.seats(self.calls, self.bus, node=str(self.node_id))
+        self.at_sfu = self.sfu.seats(self.calls, self.bus, self.metrics, node=str(self.node_id))
         self.call_sockets = self._make_call_sockets(ResumeTokens(secret.encode()))
         self.sockets = self._make_sockets()
         self.health = self._make_health()

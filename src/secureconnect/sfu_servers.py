@@ -19,6 +19,7 @@ from secureconnect.media.coturn import free_port
 from secureconnect.media.janus_server import JanusOptions
 from secureconnect.media.pool import JanusPool, SfuServer
 from secureconnect.ops.health import Probe
+from secureconnect.ops.metrics import Metrics
 
 OWN = "own"
 WAIT_SECONDS = (0.05, 1.0)
@@ -49,9 +50,9 @@ class SfuServers:
         """The question about health whether a call could be placed; none where there is no SFU."""
         return {"sfu": self.pool.ping} if self.pool.size else {}
 
-    def seats(self, calls: CallService, bus: Bus, *, node: str) -> CallsAtSfu:
-        """What the sessions of the node with this name have there."""
-        return CallsAtSfu(
+    def seats(self, calls: CallService, bus: Bus, metrics: Metrics, *, node: str) -> CallsAtSfu:
+        """What the sessions of the node with this name have there, and how much that is."""
+        seats = CallsAtSfu(
             calls=calls,
             sfu=self.pool,
             bus=bus,
@@ -60,6 +61,13 @@ class SfuServers:
             connection_id=lambda: str(uuid4()),
             capacity=self._capacity,
         )
+        read = metrics.read_when_asked
+        read("secureconnect_sfu_rooms", "Rooms at all SFUs, at the last look.", lambda: self.pool.rooms)
+        read("secureconnect_sfu_sessions", "Sessions at all SFUs, at the last look.", lambda: self.pool.people)
+        read("secureconnect_sfu_usable", "SFUs that can take a call.", lambda: self.pool.usable)
+        read("secureconnect_sfu_seats", "Sessions that this node holds at an SFU.", lambda: len(seats))
+        read("secureconnect_sfu_losses", "Calls here whose SFU was lost or emptied.", lambda: seats.reported, counts=True)
+        return seats
 
     async def run(self) -> None:
         """Until cancelled: keep our own running, and the pool connected."""

@@ -112,7 +112,10 @@ class CallsAtSfu:
         if here.sockets[session_id] > 0:
             return False
         seat = here.seats[session_id]
-        if not seat.is_taken:
+        is_elsewhere = self._is_elsewhere(here, session_id)
+        if is_elsewhere:
+            self._start(seat.hand_over())
+        if is_elsewhere or seat.is_over or not seat.is_taken:
             self._forget(topic, here, session_id)
             return False
         # Its client is expected back, here or at another node.
@@ -244,15 +247,20 @@ class CallsAtSfu:
             async with asyncio.timeout(LINGER_SECONDS):
                 await ended.wait()
         except TimeoutError:
-            seat.give_up()
+            if not self._is_elsewhere(here, key):
+                seat.give_up()
         if here.lingering.get(key) is ended:
             del here.lingering[key]
         if not here.sockets[key]:
-            place = here.places.get(key)
-            if place is not None and place.node != self._node:
+            if self._is_elsewhere(here, key):
                 await seat.hand_over()
             self._forget(topic, here, key)
         release()
+
+    def _is_elsewhere(self, here: _CallHere, session_id: str) -> bool:
+        """Whether another node has taken the seat over: then it is no more ours to give up."""
+        place = here.places.get(session_id)
+        return place is not None and place.node != self._node
 
     def _end_lingering(self, here: _CallHere, session_id: str) -> None:
         lingering = here.lingering.get(session_id)

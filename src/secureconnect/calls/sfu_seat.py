@@ -72,6 +72,7 @@ class SfuSeat:
         self.occupant = occupant
         self.refuse = refuse
         self.streams: tuple[Stream, ...] = ()
+        self.is_over = False
         self._around = around
         self._places = places
         self._on_lost = on_lost
@@ -135,7 +136,7 @@ class SfuSeat:
 
     def give_up(self) -> None:
         """The session has left the call."""
-        self._way = None
+        self.is_over, self._way = True, None
         self._do(self._leave)
 
     async def hand_over(self) -> None:

@@ -93,12 +93,16 @@ class JanusPool:
         self._bitrate = bitrate
         self._region = region
         self._watchers: list[Callable[[str], None]] = []
-        self.seats = 0
 
     @property
     def size(self) -> int:
         """How many there are, alive or not."""
         return len(self._nodes)
+
+    @property
+    def usable(self) -> int:
+        """How many can take a call."""
+        return sum(node.is_open for node in self._nodes.values())
 
     @property
     def rooms(self) -> int:
