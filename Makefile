@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV = $(PYTHON) -m uv
 BIN = .venv/bin
 
-.PHONY: run test setup engines check cluster chaos races
+.PHONY: run test setup engines check cluster chaos races proofs
 
 run: setup
 	$(BIN)/secureconnect demo
@@ -14,6 +14,10 @@ test: setup engines
 # The long form of the proofs about rings: a thousand races of each kind on one node and on three, two hundred kills. About an hour.
 races: setup engines
 	RACES=1000 KILLS=200 tests/namespace $(BIN)/python -m pytest -s tests/scenario/test_races.py tests/scenario/test_kill_push.py
+
+# How long pictures pause when a call moves to the SFU and back, and when the SFU is killed: twenty times each, about a quarter of an hour.
+proofs: setup engines
+	tests/namespace $(BIN)/python -m tests.browser.proofs 20
 
 # Three nodes, PostgreSQL, Redis, HAProxy and Prometheus, from Debian's packages; prints where they are, ends with Ctrl-C.
 cluster: setup engines

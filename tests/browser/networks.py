@@ -66,5 +66,6 @@ async def other_network(folder: Path) -> AsyncIterator[OtherNetwork]:
         await network.join()
         yield network
     finally:
+        await run("ip", "link", "delete", "road0")  # the namespace takes its time to take it along
         holder.terminate()
         await holder.wait()

@@ -19,8 +19,8 @@ export class Tile {
   /** @type {Other|undefined} */ other;
   #speakingUntil = 0;
 
-  /** @param {Other} other @param {() => void} pin */
-  constructor(other, pin) {
+  /** @param {Other} other @param {() => void} pin @param {(() => void)|null} silence for the host: mutes them */
+  constructor(other, pin, silence) {
     this.picture = new Picture(() => this.#showPicture());
     this.audio = h('audio', { autoplay: true });
     this.face = h('div', { class: 'tile-face' }, avatar(other.display_name, other.user_id, 'huge'), h('p', { class: 'tile-state' }));
@@ -30,10 +30,11 @@ export class Tile {
     this.name = h('span', { class: 'tile-name ellipsis' });
     this.note = h('p', { class: 'tile-note', hidden: true, test: 'tile-note' });
     this.pin = pinButton(pin);
+    this.silence = silence && iconButton('microphone-off', t('mute_them', { name: other.display_name }), silence, { class: 'tile-pin tile-silence', test: 'mute-them' });
     const session = other.session_id ? { test: 'tile', 'data-session': other.session_id } : { test: 'tile-ringing' };
     this.element = h('article', { class: 'tile', tabIndex: 0, ...session, 'data-user': other.user_id, 'aria-label': other.display_name,
       on: { dblclick: pin, keydown: (/** @type {KeyboardEvent} */ event) => { if (event.key === 'Enter' && event.target === this.element) pin(); } } },
-    this.picture.element, this.face, this.audio, this.hand, this.pin, h('div', { class: 'tile-words' }, this.note, h('footer', { class: 'tile-foot' }, this.muted, this.name, this.quality)));
+    this.picture.element, this.face, this.audio, this.hand, this.pin, this.silence, h('div', { class: 'tile-words' }, this.note, h('footer', { class: 'tile-foot' }, this.muted, this.name, this.quality)));
     this.update(other);
   }
 
@@ -47,6 +48,7 @@ export class Tile {
     setText(this.name, other.own ? t('own_other_device') : other.display_name);
     this.muted.hidden = !other.session_id || !other.media.audio_muted;
     this.hand.hidden = !other.media.hand_raised;
+    if (this.silence) this.silence.hidden = !this.muted.hidden || other.own;
     this.#showQuality();
     this.#showPicture();
     this.refresh(Date.now());

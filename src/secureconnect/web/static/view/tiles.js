@@ -6,7 +6,7 @@
  * @import {Call} from '/sdk/call.js'
  * @import {Other} from '/sdk/roster.js'
  */
-import { t } from '../words.js';
+import { problemText, t } from '../words.js';
 import { announce, toast } from './announce.js';
 import { arrange, bringForward } from './arrange.js';
 import { iconButton } from './dialog.js';
@@ -123,10 +123,24 @@ export class Tiles extends EventTarget {
 
   /** @param {Place} place @returns {HTMLElement} */
   #create({ key, other, screen }) {
-    const tile = screen ? new ScreenTile(other, () => this.#pin(key)) : new Tile(other, () => this.#pin(key));
+    const tile = screen ? new ScreenTile(other, () => this.#pin(key)) : new Tile(other, () => this.#pin(key), this.#isHost && other.session_id ? () => void this.#silence(other) : null);
     this.#tiles.set(key, tile);
     if (screen) toast(t('shares_screen', { name: other.display_name }));
     return tile.element;
+  }
+
+  get #isHost() {
+    return this.call.record.caller_id === this.call.api.user?.user_id;
+  }
+
+  /** @param {Other} other */
+  async #silence(other) {
+    try {
+      await this.call.mute(other.user_id, ['audio']);
+      announce(t('was_muted', { name: other.display_name }));
+    } catch (error) {
+      toast(problemText(error), 'bad');
+    }
   }
 
   /** @param {string} key */
