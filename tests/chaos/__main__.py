@@ -68,8 +68,7 @@ class Run:
             while to_do:
                 await asyncio.sleep(CALM_SECONDS)
                 begun = time.monotonic()
-                seed = f"{to_do[0].name} {len(self.rounds)}"
-                await shake(cluster, crowd, to_do[:1], pace=arguments.pace, seed=seed, done=self._note)
+                await shake(cluster, crowd, to_do[:1], pace=arguments.pace, done=self._note)
                 del to_do[0]
                 self._say(time.monotonic() - begun)
                 if not self.rounds[-1].is_clean:

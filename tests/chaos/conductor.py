@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import random
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -104,12 +103,11 @@ async def shake(
     disturbances: Sequence[Disturbance],
     *,
     pace: float,
-    seed: str,
     done: Callable[[Round], None],
 ) -> None:
     """Each disturbance once, in this order. `done` hears what each came to, as soon as it is known."""
     with Network() as network:
-        stage = Stage(cluster, network, random.Random(seed), pace)
+        stage = Stage(cluster, network, pace)
         for one in disturbances:
             await crowd.begin(one.name)
             await one.do(stage)
