@@ -16,7 +16,7 @@ from msgspec import json
 from rich.console import Console
 
 from secureconnect.accounts.application_tokens import ApplicationTokens
-from secureconnect.app import VERSION, Application
+from secureconnect.app import Application
 from secureconnect.calls.traces import CallTraces
 from secureconnect.clock import SystemClock
 from secureconnect.config import ConfigurationError, Settings, load_settings
@@ -24,6 +24,7 @@ from secureconnect.data_dir import shared_secret
 from secureconnect.errors import ServiceError
 from secureconnect.ids import CallId
 from secureconnect.ops.logging import set_up_logging
+from secureconnect.parts import VERSION
 from secureconnect.server import Server, allow_open_files, listen
 from secureconnect.store import Database, open_database
 from secureconnect.store.probes import sqlite_file

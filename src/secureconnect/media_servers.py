@@ -1,4 +1,4 @@
-"""The media servers that this process runs itself, when they are installed and no others are configured. Made by app."""
+"""The media servers that this process runs itself, when they are installed and no others are configured. Made by parts."""
 
 import asyncio
 import hashlib

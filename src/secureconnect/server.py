@@ -15,8 +15,9 @@ import structlog
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from secureconnect.app import VERSION, Application
+from secureconnect.app import Application
 from secureconnect.config import ConfigurationError, Settings
+from secureconnect.parts import VERSION
 
 log = structlog.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""The SFUs of this process: those of the settings, or a Janus of our own when it is installed. Made by app, tried by the doctor."""
+"""The SFUs of this process: those of the settings, or a Janus of our own when it is there. Made by parts, tried by the doctor."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""The HTTP application: routes, who asks, errors, pages and the API's description put together. Made by app; holds no rule."""
+"""The HTTP application: routes, who asks, errors, pages and the API's description put together. Made by parts; holds no rule."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

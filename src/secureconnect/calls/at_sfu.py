@@ -1,4 +1,4 @@
-"""What the sessions of this node have at the SFUs: one seat each while their call goes by one. Made by app, driven by signaling.
+"""What the sessions of this node have at the SFUs: one seat each while their call goes by one. Made by parts, driven by sockets.
 
 It follows the calls of this node's sessions: which way their media goes is decided by the machine and read from the database, never
 here. When an SFU is gone it says so to `calls.service`, and follows where the call is taken.

@@ -1,6 +1,6 @@
 """Every Janus there is: which live, how full they are, which are being emptied; places for calls, seats for sessions. The `Sfu`.
 
-Made by app with the servers of the settings, or with the one that this process runs itself; `run` is one of its loops. Each node
+Made by parts with the servers of the settings, or with the one that this process runs itself; `run` is one of its loops. Each node
 keeps one connection to each Janus, and knows within milliseconds when one dies: its socket closes.
 """
 

@@ -1,6 +1,6 @@
 """The signaling socket's life: a session opens in the call service, takes its seat in the room, talks, and closes.
 
-Made by app; `admit` is the endpoint that `signaling.upgrade` calls.
+Made by parts; `admit` is the endpoint that `signaling.upgrade` calls.
 """
 
 import asyncio

@@ -1,0 +1,341 @@
+"""The only wiring: everything that exists in a process, in the order it is made. Read top to bottom.
+
+Nothing here decides anything about calls, people or sockets; it hands each part what it needs. app.py starts and stops them.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable
+from datetime import timedelta
+from importlib.metadata import version
+from uuid import uuid4
+
+import httpx2
+import structlog
+from litestar import Litestar
+
+from secureconnect.accounts.application_tokens import ApplicationTokens
+from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer
+from secureconnect.accounts.devices import DeviceService
+from secureconnect.accounts.ended import EndedSignIns
+from secureconnect.accounts.ring_tokens import RingTokens
+from secureconnect.accounts.service import AccountService
+from secureconnect.accounts.verification import TokenVerifier
+from secureconnect.api.http import Services, create_api
+from secureconnect.api.problems import plain_answer
+from secureconnect.bus import open_bus, open_counts
+from secureconnect.calls.quality_log import QualityLog
+from secureconnect.calls.receipt_book import ReceiptBook
+from secureconnect.calls.service import CallService
+from secureconnect.calls.silence import Silence
+from secureconnect.calls.timers import Timers
+from secureconnect.calls.traces import CallTraces
+from secureconnect.chat.service import ChatService
+from secureconnect.clock import CorrectedClock, SystemClock, unix_microseconds
+from secureconnect.config import Settings
+from secureconnect.data_dir import shared_secret, vapid_key
+from secureconnect.errors import ServiceError
+from secureconnect.ids import ConversationId, DeviceId, IdFactory, NodeId, UserId
+from secureconnect.instruments import (
+    CallCounter,
+    count_push,
+    show_bus,
+    show_database,
+    show_everything_shared,
+    show_process,
+    show_sockets,
+    show_timers,
+)
+from secureconnect.media.ice import IceServerList
+from secureconnect.media_servers import own_turn, turn_probe
+from secureconnect.ops.health import Health
+from secureconnect.ops.logging import request_id
+from secureconnect.ops.metrics import Metrics
+from secureconnect.ops.ratelimit import LIMITS, Limit, RateLimiter
+from secureconnect.ops.timekeeping import Timekeeper
+from secureconnect.push.outbox import Outbox
+from secureconnect.push.queue import PushQueue
+from secureconnect.senders import make_senders, make_webhook_sender
+from secureconnect.sfu_servers import SfuServers
+from secureconnect.signaling.call_socket import CallSockets
+from secureconnect.signaling.inbox import InboxSockets
+from secureconnect.signaling.protocol import Limits
+from secureconnect.signaling.relay_timer import RelayTimer
+from secureconnect.signaling.session import ResumeTokens
+from secureconnect.signaling.socket import Sockets
+from secureconnect.signaling.upgrade import Gate
+from secureconnect.store import open_database, probes
+from secureconnect.webhooks.delivery import Webhooks
+
+log = structlog.get_logger(__name__)
+
+VERSION = version("secureconnect")
+
+
+class Parts:
+    """One process: what it is made of."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = CorrectedClock(SystemClock())
+        self.node_id = NodeId(uuid4())
+        self.ids = IdFactory(lambda: unix_microseconds(self.clock.now()) // 1000, os.urandom)
+        self.metrics = Metrics()
+
+        # What lasts, and what connects nodes
+        secret = shared_secret(settings)
+        self.database = open_database(settings.database)
+        self.timekeeper = Timekeeper(self.clock, lambda: self.database.read(probes.clock))
+        self.bus = open_bus(settings.bus_url, self.clock, str(self.node_id))
+        self.http = httpx2.AsyncClient(timeout=5.0)
+
+        self.vapid = vapid_key(settings)
+        self.senders = make_senders(settings, self.clock, self.vapid)
+        self.outbox = self._make_outbox()
+        self.sfu = SfuServers(settings, secret, self.clock)
+
+        # What people can do
+        lifetime = timedelta(seconds=settings.access_token_seconds)
+        self.ended = EndedSignIns(database=self.database, bus=self.bus, clock=self.clock, lifetime=lifetime)
+        self.accounts = self._make_accounts(secret)
+        self.ring_tokens = RingTokens(secret=secret, issuer=settings.jwt_issuer, audience=settings.jwt_audience, clock=self.clock)
+        self.application_tokens = ApplicationTokens(
+            secret=secret, issuer=settings.jwt_issuer, audience=settings.jwt_audience, clock=self.clock
+        )
+        self.devices = self._make_devices()
+        self.chat = self._make_chat()
+        self.receipts = ReceiptBook(database=self.database, bus=self.bus, clock=self.clock)
+        self.traces = CallTraces(self.database)
+        self.webhooks = self._make_webhooks()
+        self.calls = self._make_calls()
+        self.quality = self._make_quality()
+        self.timers = self._make_timers()
+
+        # How they reach it
+        self.turn = own_turn(settings, secret, self.clock)
+        self.ice = self._make_ice()
+        self.at_sfu = self.sfu.seats(self.calls, self.bus, self.metrics, node=str(self.node_id))
+        self.call_sockets = self._make_call_sockets(ResumeTokens(secret.encode()))
+        self.sockets = self._make_sockets()
+        self.health = self._make_health()
+        self._show_metrics()
+        self.limiter = self._make_limiter()
+        self.api = self._make_api()
+
+        self._background: set[asyncio.Task[None]] = set()
+
+    def _make_accounts(self, secret: str) -> AccountService:
+        settings = self.settings
+        issuer, audience = settings.jwt_issuer, settings.jwt_audience
+        lifetime = timedelta(seconds=settings.access_token_seconds)
+        return AccountService(
+            database=self.database,
+            ids=self.ids,
+            clock=self.clock,
+            passwords=PasswordHasher(),
+            issuer=TokenIssuer(secret=secret, issuer=issuer, audience=audience, lifetime=lifetime),
+            verifier=TokenVerifier(
+                secret=secret, issuer=issuer, audience=audience, outside=settings.jwks, http=self.http, clock=self.clock
+            ),
+            refresh_lifetime=timedelta(days=settings.refresh_token_days),
+            ended=self.ended,
+        )
+
+    def _make_devices(self) -> DeviceService:
+        return DeviceService(
+            self.database,
+            self.clock,
+            self.senders.keys(),
+            bus=self.bus,
+            ended=self.ended,
+            on_revoked=self._on_device_revoked,
+            webpush_hosts=self.settings.webpush_hosts,
+            webpush_key=self.vapid.public_key if self.vapid is not None else None,
+        )
+
+    def _make_outbox(self) -> Outbox:
+        return Outbox(
+            database=self.database,
+            clock=self.clock,
+            node_id=self.node_id,
+            senders=self.senders,
+            on_outcome=count_push(self.metrics, self.clock),
+        )
+
+    def _make_timers(self) -> Timers:
+        return Timers(
+            service=self.calls,
+            database=self.database,
+            clock=self.clock,
+            node_id=self.node_id,
+            on_lapse=lambda: self._spawn(self.call_sockets.keep_sessions()),
+            on_fired=self.metrics.timer_lateness.observe,
+        )
+
+    def _make_chat(self) -> ChatService:
+        removed = self._on_member_removed
+        return ChatService(database=self.database, bus=self.bus, ids=self.ids, clock=self.clock, on_member_removed=removed)
+
+    def _make_calls(self) -> CallService:
+        return CallService(
+            database=self.database,
+            bus=self.bus,
+            ids=self.ids,
+            clock=self.clock,
+            node_id=self.node_id,
+            grace=timedelta(seconds=self.settings.grace_seconds),
+            pushes=PushQueue(ids=self.ids, ring_tokens=self.ring_tokens, wake=self.outbox.wake),
+            receipts=self.receipts,
+            webhooks=self.webhooks,
+            sfu=self.sfu.pool,
+            sfu_capacity=self.settings.sfu_capacity,
+            on_change=CallCounter(self.metrics),
+        )
+
+    def _make_webhooks(self) -> Webhooks | None:
+        sender = make_webhook_sender(self.settings, self.clock, VERSION)
+        if sender is None:
+            return None
+        return Webhooks(
+            database=self.database,
+            ids=self.ids,
+            clock=self.clock,
+            node_id=self.node_id,
+            sender=sender,
+            on_outcome=lambda outcome: self.metrics.webhooks.labels(outcome).inc(),
+        )
+
+    def _make_quality(self) -> QualityLog:
+        return QualityLog(
+            database=self.database,
+            ids=self.ids,
+            clock=self.clock,
+            on_report=lambda report, mos: self.metrics.note_report(report.rtt_ms, report.loss, mos),
+        )
+
+    def _make_ice(self) -> IceServerList:
+        settings = self.settings
+        own = self.turn
+        return IceServerList(
+            self.clock,
+            stun_urls=settings.stun_urls,
+            turn_servers=settings.turn_servers,
+            secret=settings.turn_secret.get_secret_value() if settings.turn_secret is not None else "",
+            region=settings.region,
+            lifetime=timedelta(seconds=settings.turn_seconds),
+            own=own.server if own is not None else lambda: None,
+        )
+
+    def _make_call_sockets(self, tokens: ResumeTokens) -> CallSockets:
+        return CallSockets(
+            calls=self.calls,
+            bus=self.bus,
+            clock=self.clock,
+            unix_time=self.clock.unix_time,
+            tokens=tokens,
+            timer=RelayTimer(self.clock.monotonic, self.metrics.relay_seconds.observe),
+            ice_servers=self.ice.servers_for,
+            limits=Limits(grace_seconds=self.settings.grace_seconds),
+            limited=self.settings.rate_limits == "on",
+            on_report=lambda seat, report: self.quality.take(seat.call_id, seat.user_id, seat.session.session_id, report),
+            at_sfu=self.at_sfu,
+            spawn=self._spawn,
+        )
+
+    def _make_sockets(self) -> Sockets:
+        settings = self.settings
+        inboxes = InboxSockets(
+            bus=self.bus,
+            clock=self.clock,
+            ringing_for=self.calls.ringing_for,
+            receipts=self.receipts,
+            limited=settings.rate_limits == "on",
+            on_ring=self.metrics.ring_seconds.labels("socket").observe,
+        )
+        endpoints = {"video": {"/v1/calls/ws/signaling": self.call_sockets.admit}, "chat": {"/v1/ws/events": inboxes.admit}}
+        return Sockets(
+            gate=Gate(
+                endpoints={path: admit for name in settings.served for path, admit in endpoints.get(name, {}).items()},
+                authenticate=self._authenticate,
+                allowed_origins=frozenset(settings.allowed_origins),
+            ),
+            problem_of=self._refusal,
+            monotonic=self.clock.monotonic,
+            max_sockets=settings.max_sockets,
+            ping_seconds=settings.ping_seconds,
+        )
+
+    def _make_health(self) -> Health:
+        turn = turn_probe(self.settings, self.turn)
+        return Health(
+            service=self.settings.service,
+            version=VERSION,
+            clock=self.clock,
+            probes={"database": self.database.ping, "bus": self.bus.ping},
+            beside={"push": self.outbox.ping, **self.sfu.probes, **({"turn": turn} if turn is not None else {})},
+        )
+
+    def _show_metrics(self) -> None:
+        metrics, clock = self.metrics, self.clock
+        show_process(metrics, version=VERSION, service=self.settings.service, health=self.health)
+        show_sockets(metrics, self.sockets, self.call_sockets, max_sockets=self.settings.max_sockets)
+        show_bus(metrics, self.bus)
+        show_database(metrics, self.database)
+        show_timers(metrics, self.timers, clock)
+        show_everything_shared(metrics, self.database, clock)
+
+    def _make_limiter(self) -> RateLimiter:
+        settings, metrics = self.settings, self.metrics
+        rings = {
+            "ring": Limit(settings.rings_per_minute, fails_open=True),
+            "ring_one": Limit(settings.rings_of_one, LIMITS["ring_one"].seconds, fails_open=True),
+        }
+        return RateLimiter(
+            clock=self.clock,
+            limits={**LIMITS, **rings},
+            enabled=settings.rate_limits == "on",
+            shared=open_counts(settings.bus_url),
+            on_refusal=lambda name: metrics.rate_limited.labels(name).inc(),
+            on_unshared=metrics.limits_not_shared.inc,
+        )
+
+    def _make_api(self) -> Litestar:
+        services = Services(
+            accounts=self.accounts,
+            ring_tokens=self.ring_tokens,
+            devices=self.devices,
+            chat=self.chat,
+            calls=self.calls,
+            quality=self.quality,
+            receipts=self.receipts,
+            silence=Silence(self.calls, self.bus, self.clock),
+            traces=self.traces,
+            webhooks=self.webhooks,
+            application_tokens=self.application_tokens,
+            ice=self.ice,
+            limiter=self.limiter,
+            health_of=self.health,
+            metrics_of=self.metrics,
+        )
+        return create_api(services, served=self.settings.served, version=VERSION, allowed_origins=self.settings.allowed_origins)
+
+    # What must go up, handed down
+
+    async def _on_member_removed(self, conversation_id: ConversationId, user_id: UserId) -> None:
+        await self.calls.member_removed(conversation_id, user_id)
+
+    async def _on_device_revoked(self, user_id: UserId, device_id: DeviceId) -> None:
+        await self.calls.device_revoked(user_id, device_id)
+
+    async def _authenticate(self, token: str) -> UserId:
+        return (await self.accounts.authenticate(token)).user_id
+
+    def _refusal(self, error: ServiceError) -> tuple[dict[str, str], bytes]:
+        self.metrics.refusals.labels(error.code).inc()
+        log.info("socket refused", code=error.code)
+        return plain_answer(error, request_id())
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
