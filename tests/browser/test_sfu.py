@@ -1,5 +1,6 @@
 """Three and four pages in one call, by a real SFU: everybody sees and hears everybody, whoever comes, goes or dies meanwhile."""
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser
 
-from tests.browser.group import group, janus_of
+from tests.browser.group import GAP_METER, camera, group, janus_of
 from tests.browser.pages import chromium
 from tests.browser.test_call import PICTURES
 from tests.fakes.server import ServerProcess
@@ -87,3 +88,36 @@ async def test_a_host_a_screen_and_a_reload_by_the_sfu(server: ServerProcess, br
         await ivy.see("stage")
         await call.flows("sfu")
         assert not [frame for frame in hal.frames[heard:] if frame["type"] in ("leave", "join")]
+
+
+REPORT = """(loss) => secureconnect.call.signaling.send({
+    type: 'quality', report: { level: loss ? 1 : 4, rtt_ms: 20, jitter_ms: 1, loss, in_kbps: 200, out_kbps: 0, bitrate_kbps: 200 },
+})"""
+
+
+async def test_the_size_follows_the_tile_and_the_line(server: ServerProcess, browser: Browser, tmp_path: Path) -> None:
+    """Large when it is pinned, small in a strip; less when the line loses, said in words; large again when it does not."""
+    async with group(server, browser, ("Kim", "Lou", "Max"), tmp_path, script=camera(1280, 720, 8)) as call:
+        await call.call(1)
+        call.script = f"{camera()}\n{GAP_METER}"
+        await call.join(1)
+        await call.join(2)
+        await call.flows("sfu")
+        kim, lou, _ = call.pages
+        large = lou.page.locator(f"[data-user='{kim.account.user_id}']")
+        width = f"() => document.querySelector('[data-user=\"{kim.account.user_id}\"] video:last-of-type').videoWidth"
+        await large.hover()
+        await large.get_by_test_id("pin").click()
+        await lou.page.wait_for_function(f"() => ({width})() === 1280")
+        await lou.page.locator(f"[data-user='{call.pages[2].account.user_id}']").press("Enter")
+        await lou.page.wait_for_function(f"() => ({width})() === 320")
+        await large.press("Enter")
+        await lou.page.wait_for_function(f"() => ({width})() === 1280")
+
+        for _ in range(3):
+            await lou.page.evaluate(REPORT, 0.6)
+        await lou.see_state("Bandwidth low, video paused")
+        async with asyncio.timeout(40):
+            while await lou.page.evaluate(width) != 1280 or await large.get_by_test_id("tile-note").is_visible():
+                await lou.page.evaluate(REPORT, 0)
+                await asyncio.sleep(0.5)  # a line that is good for a while is trusted again

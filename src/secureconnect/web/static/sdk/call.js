@@ -357,7 +357,7 @@ export class Call extends EventTarget {
 
   /** The report is also this socket's heartbeat: it is acknowledged, or the socket is dead. @param {number} now @param {import('./quality.js').Measured[]} connections */
   #report(now, connections) {
-    const frame = this.#reporter.note(now, connections, this.signaling.state === 'open');
+    const frame = this.#reporter.note(now, connections, this.signaling.state === 'open', this.#forwarding.isLimited);
     if (frame) this.signaling.send(frame);
   }
 

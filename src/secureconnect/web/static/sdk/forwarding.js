@@ -76,6 +76,11 @@ export class Forwarding {
     return layer?.paused ? layer.reason ?? 'size' : null;
   }
 
+  /** Whether pictures are smaller than their tiles for want of bandwidth. */
+  get isLimited() {
+    return [...this.#layers.values()].some((layer) => layer.reason === 'bandwidth');
+  }
+
   /** @param {string} sessionId @returns {boolean} */
   isTalking(sessionId) {
     return this.#talking.has(sessionId);

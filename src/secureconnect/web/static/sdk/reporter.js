@@ -22,13 +22,14 @@ export class Reporter {
 
   /**
    * @param {number} now ms since the epoch @param {Measured[]} connections just measured @param {boolean} open whether there is a socket to tell it
+   * @param {boolean} limited whether an SFU sends less than it could: it sends more only after some good reports
    * @returns {Frame|null} to be sent now
    */
-  note(now, connections, open) {
+  note(now, connections, open, limited) {
     const report = reportOf(connections);
     if (connections.some((one) => one.sample)) this.history.push({ at: now, ...report });
     if (this.history.length > KEPT) this.history.shift();
-    const pause = Math.min(report.level, this.#level) <= POOR ? POOR_EVERY_MS : EVERY_MS;
+    const pause = limited || Math.min(report.level, this.#level) <= POOR ? POOR_EVERY_MS : EVERY_MS;
     if (!open || (report.level === this.#level && now - this.#reportedAt < pause)) return null;
     this.#reportedAt = now;
     this.#level = report.level;
