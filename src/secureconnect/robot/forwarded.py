@@ -24,6 +24,7 @@ from secureconnect.robot.wire import SfuDescription
 SFU = "sfu"
 SOURCES = {"audio": "microphone", "video": "camera"}
 AGAIN_SECONDS = 0.5
+CONNECT_SECONDS, LOOK_SECONDS = 10.0, 0.02
 
 log = structlog.get_logger(__name__)
 
@@ -55,10 +56,16 @@ class SfuLink:
         self._receiving: RTCPeerConnection | None = None
         self._receiving_id = ""
         self._senders: dict[str, SessionId] = {}
+        self._taken: dict[str, SessionId] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._steps: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
         self._worker = asyncio.create_task(self._work(), name=f"sfu link {epoch}")
         self._steps.put_nowait(self._publish)
+
+    @property
+    def has_offered(self) -> bool:
+        """Whether what is published has been described to the SFU."""
+        return self._publishing is not None and self._publishing.localDescription is not None
 
     def receive(self, description: SfuDescription) -> None:
         """Take what the SFU offers or answers."""
@@ -143,8 +150,17 @@ class SfuLink:
         if self._receiving is None or offer.connection_id != self._receiving_id:
             await self._drop_receiving()
             self._receiving, self._receiving_id = self._connect(), offer.connection_id
+        else:
+            await self._until_it_has_connected(self._receiving)
         shown = [one for one in offer.streams if one.active and one.session_id]
-        self._senders = {one.mid: SessionId(UUID(one.session_id)) for one in shown}
+        senders = {one.mid: SessionId(UUID(one.session_id)) for one in shown}
+        if any(mid in self._taken and self._taken[mid] != sender for mid, sender in senders.items()):
+            # Its section was somebody else's before: aiortc does not begin anew within one, so another connection is asked for.
+            await self._drop_receiving()
+            await self._setting.send("ice_restart", target_id=SFU, epoch=self.epoch)
+            return
+        self._senders = senders
+        self._taken |= senders
         for session in set(self._senders.values()) - self.others.keys():
             self.others[session] = Forwarded(session, self)
         await _describe(self._receiving, offer)
@@ -156,11 +172,19 @@ class SfuLink:
             if mid not in self._reading:
                 self._reading[mid] = asyncio.create_task(self._read(mid, transceiver.receiver.track))
 
+    async def _until_it_has_connected(self, connection: RTCPeerConnection) -> None:
+        """aiortc connects in the background, and stumbles over sections that a later offer adds meanwhile."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CONNECT_SECONDS):
+                while connection.connectionState in {"new", "connecting"}:
+                    await self._setting.clock.sleep(LOOK_SECONDS)
+
     async def _drop_receiving(self) -> None:
         for task in self._reading.values():
             task.cancel()
         await asyncio.gather(*self._reading.values(), return_exceptions=True)
         self._reading.clear()
+        self._taken.clear()
         if self._receiving is not None:
             await asyncio.shield(self._receiving.close())
             self._receiving = None
