@@ -124,8 +124,9 @@ class CallService:
 
         async def work(connection: AsyncConnection) -> _Decision:
             now = self._clock.now()
-            names = await _names(connection, request.conversation_id, held=True)
-            if caller_id not in names:
+            conversation = await chat_store.hold_conversation(connection, request.conversation_id, caller_id)
+            names = await _names(connection, request.conversation_id)
+            if caller_id not in names:  # taken out while this waited
                 raise NotFound(chat_store.NOT_YOURS)
             earlier = await find_or_claim(connection, promise, call_id, now)
             if earlier is not None:
@@ -149,14 +150,14 @@ class CallService:
                 now,
             )
             call = await store.insert_call(connection, outcome.call)
-            entry = await chat_store.note_call(connection, self._ids.message(), call)
+            entry = await chat_store.note_call(connection, conversation, self._ids.message(), call)
             has_pushes = await self._pushes.enqueue(connection, call, outcome.events, now)
             if self._webhooks is not None:
                 await self._webhooks.enqueue(connection, None, call, outcome.events, now)
             return _Decision(None, Outcome(call, outcome.events), list(names), entry, has_pushes)
 
         async with self._turn(request.conversation_id):
-            # What it decides by is held: who is a member, who is in a call, what came last in the timeline.
+            # What it decides by is held: the conversation, with its members and the end of its timeline; then who is in a call.
             decision = await self._database.transact(work, isolation="committed")
         self._publish(decision)
         if decision.entry is not None:

@@ -2,6 +2,8 @@
 
 Loads, decides, writes in one transaction, then tells the members over the bus. The SQL is in store.chat. Knows no HTTP, and of
 calls only that somebody who is no longer a member must leave them: `on_member_removed`, handed down by app.
+
+What changes a conversation holds its row first: changes of one come one after another, of two they do not meet.
 """
 
 from collections.abc import Awaitable, Callable, Collection
@@ -66,10 +68,12 @@ class ChatService:
                 members: list[tuple[UserId, Role]] = [(user_id, "owner"), *((other, "member") for other in others)]
                 new = StoredConversation(proposed, title, now, last_activity_id=proposed)
                 await store.insert_conversation(connection, new, members, created_by=user_id)
-            conversation = await _require_conversation(connection, ConversationId(earlier or proposed), user_id)
+            conversation = await _hold(connection, ConversationId(earlier or proposed), user_id)
             return earlier is None, await seen_by_each(connection, conversation)
 
-        is_new, views = await self._database.transact(work)
+        # It decides by nothing that can change: users stay, the conversation is its own, and a key is unique in the table, so that
+        # whoever comes second with one runs again and finds the first.
+        is_new, views = await self._database.transact(work, isolation="committed")
         if is_new:
             self._announcer.conversation_updated(views)
         return views[user_id]
@@ -128,7 +132,7 @@ class ChatService:
         """
 
         async def work(connection: AsyncConnection) -> dict[UserId, Conversation]:
-            conversation = await _require_conversation(connection, conversation_id, user_id)
+            conversation = await _hold(connection, conversation_id, user_id)
             members = await store.members_of(connection, conversation_id)
             _check_removal(members, user_id, leaving_id)
             await store.remove_member(connection, conversation_id, leaving_id)
@@ -140,7 +144,8 @@ class ChatService:
                 await store.set_role(connection, conversation_id, remaining[0].user_id, "owner")
             return await seen_by_each(connection, conversation)
 
-        views = await self._database.transact(work)
+        # Held, nobody else comes, goes or inherits; the row that is deleted waits for calls that just let its member in.
+        views = await self._database.transact(work, isolation="committed")
         self._announcer.conversation_gone(conversation_id, [leaving_id])
         self._announcer.conversation_updated(views)
         await self._on_member_removed(conversation_id, leaving_id)
@@ -149,14 +154,14 @@ class ChatService:
         """End the conversation for everybody, as an owner. Raises Forbidden to other members."""
 
         async def work(connection: AsyncConnection) -> list[UserId]:
-            member = await store.require_member(connection, conversation_id, user_id)
-            if member.role != "owner":
-                raise Forbidden("Only an owner can delete a conversation: leave it instead.")
+            await _hold(connection, conversation_id, user_id)
             members = await store.members_of(connection, conversation_id)
+            if all(member.role != "owner" for member in members if member.user_id == user_id):
+                raise Forbidden("Only an owner can delete a conversation: leave it instead.")
             await store.delete_conversation(connection, conversation_id, self._clock.now())
             return [member.user_id for member in members]
 
-        gone = await self._database.transact(work)
+        gone = await self._database.transact(work, isolation="committed")
         self._announcer.conversation_gone(conversation_id, gone)
         for member_id in gone:
             await self._on_member_removed(conversation_id, member_id)
@@ -165,16 +170,20 @@ class ChatService:
         """Everything up to this message is read; one older than the present mark changes nothing. Tells the user's devices."""
 
         async def work(connection: AsyncConnection) -> Conversation | None:
-            conversation = await _require_conversation(connection, conversation_id, user_id)
+            await store.require_member(connection, conversation_id, user_id)
             message = (await store.find_messages(connection, [message_id])).get(message_id)
             if message is None or message.conversation_id != conversation_id:
                 raise NotFound("There is no such message in this conversation.")
             if not await store.mark_read(connection, conversation_id, user_id, message_id):
                 return None
+            conversation = await store.find_conversation(connection, conversation_id)
+            if conversation is None:
+                return None
             [view] = await seen_by(connection, user_id, [conversation])
-            return view
+            return view if view.participants else None  # none are left when it was deleted meanwhile, and that is told already
 
-        view = await self._database.transact(work)
+        # Messages stay as they are, and the statement that moves the mark compares it with what is there: nothing to hold.
+        view = await self._database.transact(work, isolation="committed")
         if view is not None:
             self._announcer.conversation_updated({user_id: view})
 
@@ -187,7 +196,7 @@ class ChatService:
         now = self._clock.now()
 
         async def work(connection: AsyncConnection) -> tuple[Message, list[UserId]]:
-            conversation = await _require_conversation(connection, conversation_id, user_id)
+            conversation = await _hold(connection, conversation_id, user_id)
             message_id = store.next_message_id(conversation, proposed)
             earlier = await find_or_claim(connection, promise, message_id, now)
             if earlier is not None:
@@ -196,7 +205,8 @@ class ChatService:
             await store.insert_message(connection, message)
             return message, [member.user_id for member in await store.members_of(connection, conversation_id)]
 
-        message, members = await self._database.transact(work)
+        # Held, the newest message stays the newest, and the sender a member.
+        message, members = await self._database.transact(work, isolation="committed")
         self._announcer.message_created(message, members)
         return message
 
@@ -221,11 +231,12 @@ class ChatService:
         """Let a member change the conversation; everybody in it afterwards is told what it looks like."""
 
         async def work(connection: AsyncConnection) -> dict[UserId, Conversation]:
-            await change(connection, await _require_conversation(connection, conversation_id, user_id))
+            await change(connection, await _hold(connection, conversation_id, user_id))
             changed = await _require_conversation(connection, conversation_id, user_id)
             return await seen_by_each(connection, changed)
 
-        views = await self._database.transact(work)
+        # Held, its members stay those that `change` looked at.
+        views = await self._database.transact(work, isolation="committed")
         self._announcer.conversation_updated(views)
         return views
 
@@ -236,6 +247,13 @@ async def _require_conversation(
     await store.require_member(connection, conversation_id, user_id)
     conversation = await store.find_conversation(connection, conversation_id)
     assert conversation is not None, "a membership that was found belongs to a conversation that lives"
+    return conversation
+
+
+async def _hold(connection: AsyncConnection, conversation_id: ConversationId, user_id: UserId) -> StoredConversation:
+    """`_require_conversation`, for whoever changes it: nobody else does until this transaction ends."""
+    conversation = await store.hold_conversation(connection, conversation_id, user_id)
+    await store.require_member(connection, conversation_id, user_id)
     return conversation
 
 

@@ -89,6 +89,19 @@ async def find_conversation(connection: AsyncConnection, conversation_id: Conver
     return StoredConversation(*found[0]) if found else None
 
 
+async def hold_conversation(connection: AsyncConnection, conversation_id: ConversationId, user_id: UserId) -> StoredConversation:
+    """The conversation of a member; until this transaction ends nobody else changes it, its members or its timeline.
+
+    Comes before anything else is read, in a transaction that is READ COMMITTED, so that what is read next is as the one before
+    left it: one's membership too, which may have ended while this waited. Raises NotFound, as `require_member` does; a stranger
+    holds nothing.
+    """
+    found = await _CONVERSATION_HELD.all(connection, conversation_id=conversation_id, user_id=user_id)
+    if not found:
+        raise NotFound(NOT_YOURS)
+    return StoredConversation(*found[0])
+
+
 async def conversations_of(
     connection: AsyncConnection, user_id: UserId, *, limit: int, after: UUID | None
 ) -> list[StoredConversation]:
@@ -180,19 +193,15 @@ def next_message_id(conversation: StoredConversation, proposed: MessageId) -> Me
 
 
 async def insert_message(connection: AsyncConnection, message: Message) -> None:
-    """Append a text to the timeline. Its id is one that `next_message_id` gave in this transaction."""
+    """Append a text to the timeline of a conversation that is held. Its id is one that `next_message_id` gave for it."""
     await _append(connection, message, None)
 
 
-async def note_call(connection: AsyncConnection, message_id: MessageId, call: Call) -> Message:
-    """Append a new call to the timeline, in the transaction that makes it. Returns the entry; its id is as `next_message_id` says.
+async def note_call(connection: AsyncConnection, conversation: StoredConversation, message_id: MessageId, call: Call) -> Message:
+    """Append a new call to the timeline of the conversation, which is held, in the transaction that makes the call.
 
-    Raises NotFound for a conversation that is not there or was deleted.
+    Returns the entry; its id is as `next_message_id` says.
     """
-    found = await _CONVERSATION_HELD.all(connection, conversation_id=call.conversation_id)
-    if not found:
-        raise NotFound(NOT_YOURS)
-    conversation = StoredConversation(*found[0])
     summary = CallSummary(
         call_id=call.call_id,
         call_type=call.call_type,
@@ -337,7 +346,11 @@ _BY_STANDING = (conversation_members.c.joined_at, conversation_members.c.role.de
 _of_conversation = _members().where(conversation_members.c.conversation_id == given("conversation_id"))
 _conversation = _conversations().where(conversations.c.conversation_id == given("conversation_id"))
 _CONVERSATION = Prepared(_conversation)
-_CONVERSATION_HELD = Prepared(_conversation.with_for_update(key_share=True))
+_CONVERSATION_HELD = Prepared(
+    _conversation.join(conversation_members, conversation_members.c.conversation_id == conversations.c.conversation_id)
+    .where(conversation_members.c.user_id == given("user_id"))
+    .with_for_update(key_share=True, of=conversations)
+)
 _MEMBERS = Prepared(_of_conversation.order_by(*_BY_STANDING))
 _MEMBERS_HELD = Prepared(
     _of_conversation.order_by(*_BY_STANDING).with_for_update(read=True, key_share=True, of=conversation_members)

@@ -184,7 +184,8 @@ class TestCalls:
     async def ring(self, office: Office, call: Call) -> Call:
         async def work(connection: AsyncConnection) -> Call:
             kept = await call_store.insert_call(connection, call)
-            await store.note_call(connection, office.ids.message(), call)
+            conversation = await store.hold_conversation(connection, call.conversation_id, call.caller_id)
+            await store.note_call(connection, conversation, office.ids.message(), call)
             return kept
 
         return await office.database.transact(work)
