@@ -15,6 +15,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.stats import RTCInboundRtpStreamStats
 from av import AudioFrame, VideoFrame
 
+from secureconnect.clock import Clock
 from secureconnect.ids import SessionId
 from secureconnect.robot.candidates import parse_candidate, take_candidates
 from secureconnect.robot.meters import AudioMeter, VideoMeter
@@ -24,7 +25,7 @@ from secureconnect.robot.wire import SfuDescription
 SFU = "sfu"
 SOURCES = {"audio": "microphone", "video": "camera"}
 AGAIN_SECONDS = 0.5
-CONNECT_SECONDS, LOOK_SECONDS = 10.0, 0.02
+CONNECT_SECONDS, LOOK_SECONDS = 2.0, 0.02
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +58,7 @@ class SfuLink:
         self._receiving_id = ""
         self._senders: dict[str, SessionId] = {}
         self._taken: dict[str, SessionId] = {}
+        self._sections = 0
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._steps: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
         self._worker = asyncio.create_task(self._work(), name=f"sfu link {epoch}")
@@ -104,7 +106,7 @@ class SfuLink:
             await self._worker
         await self._drop_receiving()
         if self._publishing is not None:
-            await asyncio.shield(self._publishing.close())
+            await asyncio.shield(_close(self._publishing, self._setting.clock))
         self._outgoing.stop()
 
     async def _work(self) -> None:
@@ -150,12 +152,12 @@ class SfuLink:
         if self._receiving is None or offer.connection_id != self._receiving_id:
             await self._drop_receiving()
             self._receiving, self._receiving_id = self._connect(), offer.connection_id
-        else:
-            await self._until_it_has_connected(self._receiving)
+            self._sections = len(offer.streams)
         shown = [one for one in offer.streams if one.active and one.session_id]
         senders = {one.mid: SessionId(UUID(one.session_id)) for one in shown}
-        if any(mid in self._taken and self._taken[mid] != sender for mid, sender in senders.items()):
-            # Its section was somebody else's before: aiortc does not begin anew within one, so another connection is asked for.
+        is_reused = any(mid in self._taken and self._taken[mid] != sender for mid, sender in senders.items())
+        if is_reused or len(offer.streams) > self._sections:
+            # aiortc does not begin anew within a section, and stumbles over one that is added: another connection, then.
             await self._drop_receiving()
             await self._setting.send("ice_restart", target_id=SFU, epoch=self.epoch)
             return
@@ -172,22 +174,15 @@ class SfuLink:
             if mid not in self._reading:
                 self._reading[mid] = asyncio.create_task(self._read(mid, transceiver.receiver.track))
 
-    async def _until_it_has_connected(self, connection: RTCPeerConnection) -> None:
-        """aiortc connects in the background, and stumbles over sections that a later offer adds meanwhile."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CONNECT_SECONDS):
-                while connection.connectionState in {"new", "connecting"}:
-                    await self._setting.clock.sleep(LOOK_SECONDS)
-
     async def _drop_receiving(self) -> None:
         for task in self._reading.values():
             task.cancel()
         await asyncio.gather(*self._reading.values(), return_exceptions=True)
         self._reading.clear()
         self._taken.clear()
-        if self._receiving is not None:
-            await asyncio.shield(self._receiving.close())
-            self._receiving = None
+        receiving, self._receiving = self._receiving, None
+        if receiving is not None:
+            await asyncio.shield(_close(receiving, self._setting.clock))
 
     async def _read(self, mid: str, track: MediaStreamTrack) -> None:
         """Take every decoded frame: aiortc queues without bound what nobody takes."""
@@ -205,6 +200,15 @@ class SfuLink:
                         self._outgoing.hear(frame)
                 elif isinstance(frame, VideoFrame):
                     other.video.add(frame)
+
+
+async def _close(connection: RTCPeerConnection, clock: Clock) -> None:
+    """aiortc connects in the background, and what is closed under it fails there, where nobody can catch it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CONNECT_SECONDS):
+            while connection.connectionState == "connecting":
+                await clock.sleep(LOOK_SECONDS)
+    await connection.close()
 
 
 async def _describe(connection: RTCPeerConnection, description: SfuDescription) -> None:
