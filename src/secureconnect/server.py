@@ -33,7 +33,7 @@ KEEP_ALIVE_SECONDS = 75
 """How long an idle connection stays: longer than deploy/haproxy.cfg keeps one (60), so that it is never we who close it just as the
 gateway sends the next request over it, which it cannot know to repeat."""
 HEAD_BYTES = 32_768
-"""Twice what HAProxy takes: a token, cookies, and room. What comes in one piece may be longer."""
+"""Twice what HAProxy takes: a token, cookies, and room. What comes whole in one piece may be longer."""
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -46,15 +46,17 @@ class PatientProtocol(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
     _in_head = False
     _head_bytes = 0
+    _ended_one = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         self._expect_request()
 
     def data_received(self, data: bytes) -> None:
-        was_in_head = self._in_head
+        self._ended_one = False
         super().data_received(data)
-        if was_in_head and self._in_head:
+        # Of a piece that also ended the request before, nobody knows how much is head.
+        if self._in_head and not self._ended_one:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
@@ -69,6 +71,7 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        self._ended_one = True
         self._stop_expecting()
         super().on_message_complete()
 

@@ -177,12 +177,14 @@ async def raw(
 @on_one_and_on_many
 async def test_a_head_too_large_is_refused(place: tuple[str, Path | None], world: World) -> None:
     async with asyncio.timeout(PATIENCE), raw(place) as (reader, writer):
+        # Read from the start: a connection that is reset behind its answer takes along what nobody has read.
+        answering = asyncio.create_task(reader.read(4096))
         writer.write(b"GET /v1/users/me HTTP/1.1\r\nHost: here\r\n")
         # A little more than each of them takes.
         for number in range(66 if place[1] else 80):
             writer.write(f"X-Filler-{number}: {'x' * 500}\r\n".encode())
-            await writer.drain()
-        answer = await reader.read(4096)
+            await asyncio.sleep(0)
+        answer = await answering
     assert answer.split(b" ", 2)[1] in {b"400", b"431"}, answer
     assert (await world.health())["status"] == "healthy"
 
