@@ -49,7 +49,7 @@ class Application(Parts):
 
         Sessions are written down as closed before the lease is given back, and others hear of both before the bus closes.
         """
-        step = seconds / 3
+        step = seconds / 4
         await within(step, *self._background)
         bus, others = self._loops[:1], self._loops[1:]
         await within(step, self.at_sfu.close())

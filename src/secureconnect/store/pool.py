@@ -15,6 +15,10 @@ from secureconnect.store.prepared import SqliteConnection, driver_of
 
 log = structlog.get_logger(__name__)
 
+ROLL_BACK_SECONDS = 1.0
+"""How long a database may take to roll back. One that hangs must not keep whoever gave up on it; it rolls back when it hears that
+the connection is gone."""
+
 
 class Pool:
     """At most `size` connections. Whoever waits longer than `patience` seconds for one gets TimeoutError."""
@@ -81,8 +85,9 @@ class Pool:
         try:
             if not connection.invalidated:
                 driver = driver_of(connection)
-                await (driver.rollback() if isinstance(driver, SqliteConnection) else driver.execute("ROLLBACK"))
-                await _forget(connection)
+                async with asyncio.timeout(ROLL_BACK_SECONDS):
+                    await (driver.rollback() if isinstance(driver, SqliteConnection) else driver.execute("ROLLBACK"))
+                    await _forget(connection)
                 self._idle.append(connection)
                 return
         except Exception as failure:  # whatever it is: the transaction has its own failure to tell
