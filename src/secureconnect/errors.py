@@ -20,7 +20,8 @@ ServiceError                    code, HTTP status, title; the docstring's first 
 │   ├── AlreadyJoined           409 already_joined
 │   ├── AnsweredElsewhere       409 answered_elsewhere
 │   ├── StaleEpoch              409 stale_epoch
-│   └── NotJoined               409 not_joined
+│   ├── NotJoined               409 not_joined
+│   └── Superseded              409 superseded
 ├── TooLarge                    413 too_large
 ├── Unprocessable               422 unprocessable
 │   ├── UnknownUser             422 unknown_user
@@ -186,6 +187,12 @@ class NotJoined(Conflict):
     """Join the call first."""
 
     code = "not_joined"
+
+
+class Superseded(Conflict):
+    """A later attempt to resume this session came first: go on with that one."""
+
+    code = "superseded"
 
 
 class TooLarge(ServiceError):

@@ -12,6 +12,15 @@ SEGMENT_BYTES = 536
 """Both small, for the kernel sizes its send buffer by the segment: what is not read soon waits in the server."""
 
 
+def upgrade_request(port: int, token: str, path: str) -> bytes:
+    """What opens a socket (RFC 6455, section 4.1)."""
+    key = base64.b64encode(os.urandom(16)).decode()
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nAuthorization: Bearer {token}\r\n\r\n"
+    ).encode()
+
+
 class RawSocket:
     """Open until its test ends it with `close`."""
 
@@ -27,11 +36,7 @@ class RawSocket:
         plain.setblocking(False)
         await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", port))
         raw = cls(*await asyncio.open_connection(sock=plain, limit=RECEIVE_BUFFER_BYTES))
-        key = base64.b64encode(os.urandom(16)).decode()
-        raw.writer.write(
-            f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
-        )
+        raw.writer.write(upgrade_request(port, token, path))
         head = await raw.reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101 "), head
         return raw

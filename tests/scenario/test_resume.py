@@ -1,11 +1,12 @@
 """Sockets that are lost and come back: nothing missed, and nobody else the wiser."""
 
+import asyncio
 import json
 
 import pytest
 
-from tests.fakes.people import Json, Socket, World, person_in
-from tests.fakes.rawsocket import RawSocket
+from tests.fakes.people import PATIENCE_SECONDS, Json, Refused, Socket, World, person_in
+from tests.fakes.rawsocket import RawSocket, upgrade_request
 from tests.fakes.server import ServerProcess
 from tests.scenario.conftest import on_one_and_on_many
 
@@ -60,6 +61,43 @@ async def test_a_session_that_resumes_while_its_old_socket_seems_open_takes_over
     await at_ada.say("reaction", emoji="to the new one")
     await back.expect("reaction", emoji="to the new one")
     assert not at_ada.heard("leave")
+
+
+@on_one_and_on_many
+async def test_an_attempt_that_comes_late_takes_nothing_from_a_later_one(world: World) -> None:
+    """Held up in a gateway until its client has given it up and come back by another."""
+    call, (_, ben), (at_ada, at_ben) = await world.call_of("Ada", "Ben")
+    place = {"resume": at_ben.welcome["resume"], "seq": at_ben.seq}
+    at_ben.abort()
+    back = await ben.signaling(call, **place, attempt=2)
+    with pytest.raises(Refused) as refusal:
+        await ben.signaling(call, **place, attempt=1)
+    assert (refusal.value.status, refusal.value.code) == (409, "superseded")
+    await back.say("reaction", emoji="still here")
+    await at_ada.expect("reaction", emoji="still here")
+    assert person_in(await ben.look(call), ben)["state"] == "joined"
+
+
+async def test_a_request_whose_sender_is_gone_opens_nothing(world: World, server: ServerProcess) -> None:
+    """It waited while the node was busy, or not there yet; its client, who does not count, came back elsewhere."""
+    call, (_, ben), (at_ada, at_ben) = await world.call_of("Ada", "Ben")
+    query = f"call_id={call['call_id']}&device_id={ben.device_id}&resume={at_ben.welcome['resume']}&seq={at_ben.seq}"
+    server.lines.clear()
+    server.pause()
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(upgrade_request(server.port, ben.token, f"/v1/calls/ws/signaling?{query}"))
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        server.resume()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not any(line["event"] == "socket given up before it opened" for line in server.lines):
+            await at_ada.tell("reaction", emoji="anybody?")
+    await at_ben.say("reaction", emoji="still here")
+    await at_ada.expect("reaction", emoji="still here")
+    assert not any(line["event"] == "call changed" for line in server.lines)
 
 
 @on_one_and_on_many

@@ -93,7 +93,8 @@ class Session(msgspec.Struct, frozen=True):
     """One device's presence in a call; it outlives the sockets that carry it.
 
     `node_id` holds the open socket, None between two. `generation` counts the sockets, so that a late close of an old one is not
-    mistaken for a close of the present one. `expires_at` is when a session without a socket is given up.
+    mistaken for a close of the present one. `attempt` is the client's own number of the attempt that opened the present one, 0 of a
+    client that does not number them. `expires_at` is when a session without a socket is given up.
     """
 
     session_id: SessionId
@@ -101,6 +102,7 @@ class Session(msgspec.Struct, frozen=True):
     node_id: NodeId | None
     generation: int
     expires_at: datetime | None = None
+    attempt: int = 0
 
     @property
     def connected(self) -> bool:

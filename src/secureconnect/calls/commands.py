@@ -71,6 +71,9 @@ class OpenSession(msgspec.Struct, frozen=True):
 
     With `generation`, the socket of `resume` has been open all the time, at a node that was taken for lost. It goes on if the
     session has had no other socket since; else nothing begins.
+
+    `attempt` is what the client numbers its attempts to connect with. One that it has given up may arrive late, from a gateway or a
+    node that was busy: behind a later one it is refused, or it would take the session away from the socket that the client holds.
     """
 
     user_id: UserId
@@ -79,6 +82,7 @@ class OpenSession(msgspec.Struct, frozen=True):
     device_id: DeviceId | None = None
     resume: SessionId | None = None
     generation: int | None = None
+    attempt: int | None = None
 
 
 class CloseSession(msgspec.Struct, frozen=True):

@@ -41,6 +41,7 @@ from secureconnect.errors import (
     DuplicateCallee,
     NotHost,
     NotJoined,
+    Superseded,
     TooManyParticipants,
 )
 from secureconnect.ids import DeviceId
@@ -225,11 +226,14 @@ def _open_session(draft: Draft, command: OpenSession) -> None:
     if command.generation is not None and (earlier is None or earlier.generation != command.generation):
         raise NotJoined
     if earlier is not None:
-        reopened = replace(earlier, node_id=command.node_id, generation=earlier.generation + 1, expires_at=None)
+        attempt = earlier.attempt if command.attempt is None else command.attempt
+        if attempt < earlier.attempt:
+            raise Superseded
+        reopened = replace(earlier, node_id=command.node_id, generation=earlier.generation + 1, expires_at=None, attempt=attempt)
         sessions = tuple(reopened if session is earlier else session for session in me.sessions)
     else:
         me = _admit_device(draft, me, command.device_id)
-        begun = Session(command.session_id, command.device_id, command.node_id, generation=1)
+        begun = Session(command.session_id, command.device_id, command.node_id, generation=1, attempt=command.attempt or 0)
         sessions = (*me.sessions, begun)
         draft.events.append(SessionJoined(command.user_id, begun))
     draft.put(replace(me, state=State.JOINED, sessions=sessions, grace_deadline=None))

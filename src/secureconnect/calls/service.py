@@ -245,11 +245,20 @@ class CallService:
     # Sockets
 
     async def open_session(
-        self, user_id: UserId, call_id: CallId, device_id: DeviceId | None, resume: SessionId | None
+        self,
+        user_id: UserId,
+        call_id: CallId,
+        device_id: DeviceId | None,
+        resume: SessionId | None,
+        attempt: int | None = None,
     ) -> tuple[Call, Session]:
-        """A socket opens here, to continue `resume` or begin. Raises NotFound, CallEnded, NotJoined, AnsweredElsewhere."""
+        """A socket opens here, to continue `resume` or begin.
+
+        Raises NotFound, CallEnded, NotJoined, AnsweredElsewhere, Superseded.
+        """
         fresh = self._ids.session()
-        call = await self._command(call_id, OpenSession(user_id, fresh, self._node_id, device_id, resume), user_id)
+        command = OpenSession(user_id, fresh, self._node_id, device_id, resume, attempt=attempt)
+        call = await self._command(call_id, command, user_id)
         me = call.participant(user_id)
         found = {session.session_id: session for session in me.sessions} if me else {}
         session = found.get(fresh) or (found.get(resume) if resume else None)

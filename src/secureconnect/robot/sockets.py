@@ -63,14 +63,17 @@ class Dialer:
         """The server greeted us: what failed before counts no more."""
         self._backoff.succeeded()
 
-    async def dial(self, path: str, query: dict[str, Any]) -> ClientConnection:
-        """A connection, however long it takes. Raises ProblemError for a refusal that waiting does not cure."""
+    async def dial(self, path: str, query: Callable[[], dict[str, Any]]) -> ClientConnection:
+        """A connection, however long it takes; `query` is asked before each attempt.
+
+        Raises ProblemError for a refusal that waiting does not cure.
+        """
         address = f"ws{self._client.base_url.removeprefix('http')}{path}"
-        present = urlencode({name: value for name, value in query.items() if value is not None})
         while True:
             seconds, self._wait = self._wait, 0.0
             if seconds > 0:
                 await self._clock.sleep(seconds)
+            present = urlencode({name: value for name, value in query().items() if value is not None})
             try:
                 return await self._open(f"{address}?{present}" if present else address)
             except ProblemError as refusal:
@@ -110,7 +113,7 @@ class EventsSocket:
 
     def __init__(self, client: Client, *, clock: Clock, random: Callable[[], float]) -> None:
         self.cursor: str | None = None
-        self._query = {"device_id": client.device_id}
+        self._device_id = client.device_id
         self._dialer = Dialer(client, clock=clock, random=random)
         self._connection: ClientConnection | None = None
         self._closed = False
@@ -122,7 +125,7 @@ class EventsSocket:
         """The next event. Raises ProblemError when the server refuses the socket for good, StopAsyncIteration after `close`."""
         while not self._closed:
             if self._connection is None:
-                self._connection = await self._dialer.dial("/v1/ws/events", self._query | {"cursor": self.cursor})
+                self._connection = await self._dialer.dial("/v1/ws/events", self._position)
             try:
                 notice = decode_notice(await self._connection.recv())
             except ConnectionClosed:
@@ -147,6 +150,9 @@ class EventsSocket:
         if self._connection is not None:
             await self._connection.close()
 
+    def _position(self) -> dict[str, Any]:
+        return {"device_id": self._device_id, "cursor": self.cursor}
+
 
 class SignalingSocket:
     """`async for signal in SignalingSocket(…)`: one session in one call, until it is left, over or refused.
@@ -162,6 +168,7 @@ class SignalingSocket:
         self._client = client
         self._call_id = call_id
         self._resume: str | None = None
+        self._attempts = 0
         self._dialer = Dialer(client, clock=clock, random=random)
         self._connection: ClientConnection | None = None
         self._outbox = Outbox()
@@ -176,7 +183,7 @@ class SignalingSocket:
         """The next frame. Raises ProblemError when the server refuses the session (`call_ended`, `not_joined`, …)."""
         while not self._closed:
             if self._connection is None:
-                self._connection = await self._dialer.dial("/v1/calls/ws/signaling", self._position())
+                self._connection = await self._dialer.dial("/v1/calls/ws/signaling", self._position)
             try:
                 signal = decode_signal(await self._connection.recv())
             except ConnectionClosed as closed:
@@ -216,7 +223,8 @@ class SignalingSocket:
             await self._connection.close()
 
     def _position(self) -> dict[str, Any]:
-        place = {"call_id": self._call_id, "device_id": self._client.device_id}
+        self._attempts += 1
+        place = {"call_id": self._call_id, "device_id": self._client.device_id, "attempt": self._attempts}
         return place if self._resume is None else place | {"resume": self._resume, "seq": self.seq}
 
     def _lost(self) -> None:

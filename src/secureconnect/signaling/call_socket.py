@@ -40,6 +40,22 @@ IceServers = Callable[[UserId, CallId], list[IceServer]]
 Spawn = Callable[[Awaitable[None]], None]
 
 
+class Position(Struct, frozen=True):
+    """From where somebody comes: the device, its session's token and the last seq seen, and by which of its attempts to connect."""
+
+    device_id: DeviceId | None
+    token: str | None
+    after: int | None
+    attempt: int | None
+
+    @classmethod
+    def of(cls, query: dict[str, str]) -> "Position":
+        """Raises BadRequest."""
+        device_id = uuid_of(query, "device_id")
+        after, attempt = position_of(query, "seq"), position_of(query, "attempt")
+        return cls(DeviceId(device_id) if device_id else None, query.get("resume"), after, attempt)
+
+
 class Opening(Struct, frozen=True):
     """What is known when a seat is taken: where the log stood, and what was missed since `after` if the log still has it."""
 
@@ -94,22 +110,17 @@ class CallSockets:
         """Sockets since the start by how their session began: `new`, `resumed` with all it missed, `renewed` by a snapshot."""
 
     async def admit(self, user_id: UserId, query: dict[str, str]) -> Attachment:
-        """The endpoint of /v1/calls/ws/signaling. Raises BadRequest, NotFound, CallEnded, NotJoined, AnsweredElsewhere."""
+        """The endpoint of /v1/calls/ws/signaling. Raises BadRequest, and what CallService.open_session does."""
         call_id = uuid_of(query, "call_id")
         if call_id is None:
             raise BadRequest("call_id: say which call, as ?call_id=<uuid>.")
-        device_id = uuid_of(query, "device_id")
-        return await self._open(
-            user_id, CallId(call_id), DeviceId(device_id) if device_id else None, query.get("resume"), position_of(query, "seq")
-        )
+        return await self._open(user_id, CallId(call_id), Position.of(query))
 
-    async def _open(
-        self, user_id: UserId, call_id: CallId, device_id: DeviceId | None, token: str | None, after: int | None
-    ) -> "CallSocket":
+    async def _open(self, user_id: UserId, call_id: CallId, position: Position) -> "CallSocket":
         topic = call_topic(call_id)
-        resume = self._tokens.read(token, call_id) if token else None
+        resume = self._tokens.read(position.token, call_id) if position.token else None
         room = await self.hub.enter(topic)
-        opening = asyncio.ensure_future(self._calls.open_session(user_id, call_id, device_id, resume))
+        opening = asyncio.ensure_future(self._calls.open_session(user_id, call_id, position.device_id, resume, position.attempt))
         try:
             call, session = await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -124,7 +135,7 @@ class CallSockets:
         try:
             if session.generation > 1:
                 self._bus.publish(topic, taken(session), sender=seat.session_id, target=seat.session_id)
-            backlog = await self._bus.read(topic, after if session.session_id == resume else None)
+            backlog = await self._bus.read(topic, position.after if session.session_id == resume else None)
         except BaseException:
             # The session is open for everybody else; whoever asked for it will not get a socket.
             self._spawn(self._give_back(room, seat))
@@ -133,7 +144,7 @@ class CallSockets:
         self._at_sfu.enter(Occupant(topic, call_id, user_id, seat.session_id), view, backlog.retained, seat.refuse)
         came_back = session.session_id == resume
         self.sessions["new" if not came_back else "renewed" if backlog.entries is None else "resumed"] += 1
-        return CallSocket(self, Opening(seat, room, backlog, after))
+        return CallSocket(self, Opening(seat, room, backlog, position.after))
 
     def welcome(self, opening: Opening) -> tuple[bytes, int]:
         """The first frame and the seq it stands at: where the client left off, or where the log is now, with a snapshot."""

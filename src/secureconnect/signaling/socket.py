@@ -7,6 +7,7 @@ Allowed: picows answers 101 and speaks RFC 6455 from then on, in plain calls. Kn
 import asyncio
 import logging
 import random
+import select
 from collections import Counter, deque
 from collections.abc import Callable
 from http import HTTPStatus
@@ -325,8 +326,12 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # compiled class
         task.add_done_callback(self._server_state.tasks.discard)
 
     async def _decide(self) -> None:
-        self._sockets.handshakes += 1
         self._name("")
+        if self._is_given_up():
+            log.info("socket given up before it opened")
+            self._raw.close()
+            return
+        self._sockets.handshakes += 1
         try:
             self._handshake = parse_handshake(self._head)
             self._name(self._handshake.headers.get("x-request-id", ""))
@@ -344,6 +349,15 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # compiled class
             await self._open(attachment)
         finally:
             self._sockets.handshakes -= 1
+
+    def _is_given_up(self) -> bool:
+        """Whether the other end has closed already, as of requests that waited for this process to listen.
+
+        A session opened for one would be taken away from the socket that its client holds by now.
+        """
+        poll = select.poll()
+        poll.register(self._raw.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     async def _close(self, attachment: Attachment) -> None:
         with structlog.contextvars.bound_contextvars(request=self._request):

@@ -184,6 +184,7 @@ async def _save_sessions(connection: AsyncConnection, call: Call, before: Partic
             "device_id": session.device_id,
             "node_id": session.node_id,
             "generation": session.generation,
+            "attempt": session.attempt,
             "expires_at": session.expires_at,
         }
         if earlier is None:
@@ -326,6 +327,7 @@ def _session(row: Any) -> Session:
         device_id=DeviceId(row.session_device_id) if row.session_device_id else None,
         node_id=NodeId(row.session_node_id) if row.session_node_id else None,
         generation=row.session_generation,
+        attempt=row.session_attempt,
         expires_at=row.session_expires_at,
     )
 

@@ -179,6 +179,8 @@ call_sessions = Table(
     # The node that holds the open socket; null while the session is between two sockets.
     Column("node_id", Uuid, index=True),
     Column("generation", Integer, nullable=False),
+    # The number that the client gave the attempt which opened the present socket.
+    Column("attempt", BigInteger, nullable=False, server_default="0"),
     Column("expires_at", UtcDateTime),
 )
 

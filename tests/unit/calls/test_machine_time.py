@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from msgspec.structs import replace
+
 from secureconnect.calls import machine
 from secureconnect.calls.call import LIFE, EndReason, LeaveReason, State, Status, due_at
 from secureconnect.calls.commands import Cancelled, DeclinedByDevice, Missed, OpenSession, SessionJoined, SessionLeft, Tick
@@ -111,6 +113,20 @@ class TestGrace:
         assert (story.state(ANN), story.state(BOB)) == (State.RECONNECTING, State.JOINED)
         assert not story.lose(EAST).changed
         assert story.wait(seconds=30).verdict == (Status.ENDED, EndReason.COMPLETED)
+
+    def test_an_attempt_that_was_given_up_takes_nothing_from_a_later_one(self) -> None:
+        story = a_conversation()
+        (phone,) = story.sessions(BOB)
+        attempt = OpenSession(BOB, phone, WEST, PHONE, phone)
+        story.step(replace(attempt, attempt=7))
+        held = story.session(BOB, phone)
+        with story.refused("superseded"):
+            story.step(replace(attempt, node_id=EAST, attempt=6))
+        assert story.session(BOB, phone) == held
+        story.step(replace(attempt, attempt=8))
+        story.step(attempt)
+        assert story.session(BOB, phone).attempt == 8, "whoever does not count loses nobody's place"
+        assert story.session(BOB, phone).generation == held.generation + 2
 
     def test_a_node_that_was_taken_for_lost_and_lives_keeps_its_sessions(self) -> None:
         story = a_conversation()

@@ -98,7 +98,8 @@ async def test_a_lost_socket_resumes_after_the_last_frame_seen(clock: FakeClock)
         socket = signaling(client, clock)
         got = [signal async for signal in socket]
     assert [type(signal) for signal in got] == [Welcome, CallChanged, Welcome, CallChanged]
-    assert script.queries == [{"call_id": SESSION}, {"call_id": SESSION, "resume": "token", "seq": "12"}]
+    again = {"call_id": SESSION, "attempt": "2", "resume": "token", "seq": "12"}
+    assert script.queries == [{"call_id": SESSION, "attempt": "1"}, again]
     assert socket.seq == 15
     assert socket.snapshot is not None
     assert socket.snapshot.call.version == 3

@@ -115,11 +115,16 @@ class CallInMemory:
         self.command(Tick())
 
     async def open_session(
-        self, user_id: UserId, _call_id: CallId, device_id: DeviceId | None, resume: SessionId | None
+        self,
+        user_id: UserId,
+        _call_id: CallId,
+        device_id: DeviceId | None,
+        resume: SessionId | None,
+        attempt: int | None = None,
     ) -> tuple[Call, Session]:
         self._sessions += 1
         fresh = SessionId(UUID(int=0x5E00 + self._sessions))
-        self.command(OpenSession(user_id, fresh, NODE, device_id, resume))
+        self.command(OpenSession(user_id, fresh, NODE, device_id, resume, attempt=attempt))
         me = self.call.participant(user_id)
         assert me is not None
         found = {session.session_id: session for session in me.sessions}

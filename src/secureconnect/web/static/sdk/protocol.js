@@ -201,6 +201,7 @@ class ResumingSocket extends EventTarget {
 export class Signaling extends ResumingSocket {
   /** @type {Map<string, {frame: Frame, at: number}>} */ #unacknowledged = new Map();
   #ref = 0;
+  /** Grows from one attempt to the next, also over a reload of the page. */ #attempt = 0;
   /** @type {string|null} */ sessionId = null;
   /** @type {string|null} */ resume = null;
   seq = 0;
@@ -222,7 +223,8 @@ export class Signaling extends ResumingSocket {
   }
 
   address() {
-    const query = new URLSearchParams({ call_id: this.callId });
+    this.#attempt = Math.max(this.#attempt + 1, Date.now());
+    const query = new URLSearchParams({ call_id: this.callId, attempt: String(this.#attempt) });
     if (this.deviceId) query.set('device_id', this.deviceId);
     if (this.resume) {
       query.set('resume', this.resume);
