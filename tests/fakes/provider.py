@@ -44,6 +44,8 @@ class Provider:
         body, more = b"", True
         while more:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                return  # whoever sent it died in the middle
             body, more = body + message.get("body", b""), message.get("more_body", False)
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         request = Request(scope["method"], scope["raw_path"].decode(), headers, body)
