@@ -142,10 +142,14 @@ async def _kill_beside(victim: ServerProcess, survivor: ServerProcess, tabs: Pus
     several, out = await lines(at_victim, tabs), 0
     left: list[tuple[Line, Json]] = []
     cancelled: list[tuple[Line, Json, float]] = []
+    known: set[str] = set()
     for turn in range(KILLS - KILLS // 2):
         out += await kill_while_ringing(victim, tabs, several, is_sending=bool(turn % 2))
         for number, line in enumerate(several):
             for call in await line.ringing(at_survivor):
+                if call["call_id"] in known:
+                    continue  # the process died before it had kept the next one: this has its fate already
+                known.add(call["call_id"])
                 if number == turn % AT_ONCE:
                     await line.cancel(at_survivor, call)
                     cancelled.append((line, call, asyncio.get_running_loop().time()))
