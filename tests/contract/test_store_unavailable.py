@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg  # type: ignore[import-untyped]
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -84,6 +85,25 @@ async def test_a_wrong_statement_is_our_own_fault(postgres: str) -> None:
 
     with pytest.raises(DBAPIError):
         await database.read(work)
+    await database.close()
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True])
+async def test_a_driver_that_has_heard_the_last_word_of_its_server_has_lost_it(postgres: str, *, is_wrapped: bool) -> None:
+    """asyncpg between the message that ends a connection and its end, a moment that no test can hold."""
+    database = open_database(postgres)
+    last_words = asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress")
+
+    async def work(connection: AsyncConnection) -> None:
+        if is_wrapped:
+            wrapped = Exception("as SQLAlchemy has it")
+            wrapped.__cause__ = last_words
+            raise DBAPIError("SELECT 1", (), wrapped)
+        raise last_words
+
+    with pytest.raises(Unavailable) as refused:
+        await database.transact(work)
+    assert not isinstance(refused.value, OutcomeUnknown)
     await database.close()
 
 

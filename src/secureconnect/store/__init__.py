@@ -53,7 +53,14 @@ BEGIN: dict[str, dict[Kind, str]] = {
     },
 }
 """How a transaction of each kind begins where. We say it ourselves, in one round trip, to a driver that is left in autocommit."""
-CONNECTION_FAILURES = (OperationalError, InterfaceError, asyncpg.InterfaceError, sqlite3.OperationalError)
+CONNECTION_FAILURES = (
+    OperationalError,
+    InterfaceError,
+    asyncpg.InterfaceError,
+    # Between the server's last word and the end of the connection asyncpg takes statements and finds itself in no state for them.
+    asyncpg.InternalClientError,
+    sqlite3.OperationalError,
+)
 """What SQLAlchemy, and the drivers by themselves, raise for a connection that is no more or a file that cannot be had."""
 ATTEMPTS = 8
 FIRST_BACKOFF = 0.005
@@ -220,8 +227,9 @@ def _is_temporary(failure: Exception) -> bool:
         return True
     if _lost_a_race(failure):
         return False
-    is_lost = isinstance(failure, CONNECTION_FAILURES) or getattr(failure, "connection_invalidated", False)
-    return is_lost or _sqlstate(failure).startswith(TEMPORARY)
+    driven = getattr(getattr(failure, "orig", None), "__cause__", None)
+    is_lost = isinstance(failure, CONNECTION_FAILURES) or isinstance(driven, CONNECTION_FAILURES)
+    return is_lost or getattr(failure, "connection_invalidated", False) or _sqlstate(failure).startswith(TEMPORARY)
 
 
 def _sqlstate(failure: Exception) -> str:
