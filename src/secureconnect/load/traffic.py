@@ -63,7 +63,8 @@ class Lane(WSListener):
         try:
             arrival = self.wire.read(frame.get_payload_as_memoryview())
         except RefusedError as error:
-            self._tally.faults[f"error {error} from the server"] += 1
+            advice = " (it limits what a session may say; rate_limits = off to measure)" if str(error) == "rate_limited" else ""
+            self._tally.faults[f"error {error} from the server{advice}"] += 1
             return
         except msgspec.DecodeError:
             self._tally.faults["frame that is no message"] += 1
