@@ -195,9 +195,8 @@ class Crowd:
 
     async def _caller(self, number: int) -> None:
         (first, _), (second, second_id) = [await self._person(f"{side} {number}") for side in ("Cleo", "Dora")]
-        caller = Caller(first, second, second_id, self._random)
-        caller.conversation_id = (await first.create_conversation([second_id])).conversation_id
-        self._callers.append(caller)
+        conversation = await first.create_conversation([second_id])
+        self._callers.append(Caller(first, second, second_id, conversation.conversation_id, self._random))
 
     async def _person(self, name: str) -> tuple[Client, UserId]:
         """Somebody at a device of their own, whose token an embedding application signed."""

@@ -45,8 +45,10 @@ class Inbox:
     """A person's events socket, and the messages and rings that came by it."""
 
     def __init__(self, client: Client, random: Callable[[], float]) -> None:
+        self._client = client
         self._socket = EventsSocket(client, clock=CLOCK, random=random)
         self._greeted = False
+        self.conversation_id: ConversationId | None = None
         self.round = Round("")
         self.messages: set[str] = set()
         self.rings: asyncio.Queue[Call] = asyncio.Queue()
@@ -58,6 +60,8 @@ class Inbox:
                 case EventsWelcome(resumed=resumed):
                     self.round.broken += self._greeted
                     self.round.resumed += self._greeted and resumed
+                    if self._greeted and not resumed:
+                        await self._load()
                     self._greeted = True
                     self.ready.set()
                 case MessageCreated(message=message):
@@ -67,6 +71,20 @@ class Inbox:
 
     async def close(self) -> None:
         await self._socket.close()
+
+    async def _load(self) -> None:
+        """A fresh start, as after Redis was emptied: what may have been missed is asked for (docs/protocol.md)."""
+        assert self.conversation_id is not None
+        while True:
+            try:
+                self.messages |= {one.content for one in await self._client.messages(self.conversation_id)}
+                live = (await self._client.conversation(self.conversation_id)).live_call
+            except ClientError:
+                await asyncio.sleep(0.5)
+            else:
+                if live is not None and live.status == "ringing":
+                    self.rings.put_nowait(live)
+                return
 
 
 class Talker:
@@ -88,7 +106,6 @@ class Talker:
         self._numbers: dict[str, int] = {}
         self._last_seq = 0
         self._socket: SignalingSocket | None = None
-        self._conversation_id: ConversationId | None = None
         self.call_id: CallId | None = None
 
     @property
@@ -97,7 +114,7 @@ class Talker:
 
     def enter(self, call: Call) -> None:
         """The call to talk in."""
-        self.call_id, self._conversation_id = call.call_id, call.conversation_id
+        self.call_id, self.inbox.conversation_id = call.call_id, call.conversation_id
         self._socket = SignalingSocket(self.client, call.call_id, clock=CLOCK, random=self._random)
 
     def begin_round(self, round_: Round) -> None:
@@ -127,9 +144,9 @@ class Talker:
 
     async def _write(self, content: str) -> None:
         """Write in the conversation. Only what was answered counts."""
-        assert self._conversation_id is not None
+        assert self.inbox.conversation_id is not None
         try:
-            await self.client.write(self._conversation_id, content)
+            await self.client.write(self.inbox.conversation_id, content)
         except ClientError:
             return
         self.written.add(content)
@@ -187,12 +204,15 @@ class Talker:
 class Caller:
     """Rings somebody, is answered, exchanges a word, hangs up; and again."""
 
-    def __init__(self, mine: Client, theirs: Client, callee: UserId, random: Callable[[], float]) -> None:
+    def __init__(
+        self, mine: Client, theirs: Client, callee: UserId, conversation_id: ConversationId, random: Callable[[], float]
+    ) -> None:
         self._mine, self._theirs, self._callee = mine, theirs, callee
+        self.conversation_id = conversation_id
         self._random = random
         self.inbox = Inbox(theirs, random)
+        self.inbox.conversation_id = conversation_id
         self.round = Round("")
-        self.conversation_id: ConversationId | None = None
         self.may_call = asyncio.Event()
         self.may_call.set()
         self.resting = asyncio.Event()
@@ -215,7 +235,6 @@ class Caller:
             await asyncio.gather(listening, return_exceptions=True)
 
     async def _call_once(self) -> None:
-        assert self.conversation_id is not None
         try:
             call = await self._mine.initiate(self.conversation_id, [self._callee], ring_timeout=60)
         except ClientError:
@@ -269,7 +288,6 @@ class Caller:
         """Hang up whatever is still there, however long that takes: what is left over afterwards is stuck."""
         while True:
             try:
-                assert self.conversation_id is not None
                 live = (await self._mine.conversation(self.conversation_id)).live_call
                 if live is None:
                     return
@@ -279,5 +297,4 @@ class Caller:
 
     async def left_over(self) -> bool:
         """Whether there is a call although everybody hung up."""
-        assert self.conversation_id is not None
         return (await self._mine.conversation(self.conversation_id)).live_call is not None

@@ -111,6 +111,11 @@ class Client:
         body = {"conversation_id": conversation_id, "content": content}
         return await self._ask(Message, "POST", "/v1/messages", body)
 
+    async def messages(self, conversation_id: ConversationId) -> list[Message]:
+        """The newest hundred entries of the timeline, calls among them, newest first."""
+        query = urlencode({"conversation_id": conversation_id, "limit": 100})
+        return (await self._ask(Page[Message], "GET", f"/v1/messages?{query}")).items
+
     # Calls
 
     async def initiate(
