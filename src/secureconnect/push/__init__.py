@@ -58,7 +58,7 @@ class Push(Struct, frozen=True):
     """One push on its way to one device. `payload` is flat, since FCM carries nothing else; `attempts` counts this one.
 
     `history` are the attempts before this one whose end is known: of a process that died in the middle it is not.
-    `queued_at` is when its row was written, None until it is.
+    `queued_at` is when its row was written, None until it is. `service` is who of the provider's takes it: a push service's origin.
     """
 
     push_id: UUID
@@ -73,6 +73,7 @@ class Push(Struct, frozen=True):
     attempts: int = 1
     history: tuple[Attempt, ...] = ()
     queued_at: datetime | None = None
+    service: str = ""
 
     def seconds_left(self, now: datetime) -> int:
         """How long this is worth delivering, whole seconds; 0 is now or never."""

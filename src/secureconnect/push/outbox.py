@@ -1,6 +1,7 @@
 """Sends what is in the outbox, at least once, and never what is over. One loop, started by app; any node sends anything.
 
-Each provider has a lane of its own, so that one that hangs delays no other. Decides nothing about calls: the claim looks whether
+Each provider has a lane of its own, and in the one of Web Push each push service its own places, so that one that hangs delays no
+other. Decides nothing about calls: the claim looks whether
 somebody still rings. Between claim and answer a process may die; then the lease runs out and another one sends.
 """
 
@@ -11,7 +12,6 @@ from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.clock import Clock
 from secureconnect.errors import ServiceError, Unavailable
@@ -20,16 +20,16 @@ from secureconnect.push import Attempt, Delivered, Gone, Outcome, Provider, Push
 from secureconnect.push.lane import Lane
 from secureconnect.store import Database
 from secureconnect.store import push as store
-from secureconnect.store.devices import remove_address
+from secureconnect.store.push import Answer
 
 log = structlog.get_logger(__name__)
 
 CONCURRENCY = 64
-"""Pushes of one provider under way at a time. HTTP/2 carries them over one connection; beyond it they wait in the database."""
+"""Pushes to one service under way at a time. HTTP/2 carries them over one connection; beyond it they wait in the database."""
 SEND_SECONDS = 8.0
 """How long a provider may take to answer."""
-LEASE = timedelta(seconds=12)
-"""Longer than a provider may take, so that nobody else sends what is still under way; short beside a ring."""
+LEASE = timedelta(seconds=4)
+"""How long what a process had in hand when it died waits for another. Renewed while a provider takes its time."""
 FIRST_BACKOFF, LAST_BACKOFF = 0.5, 60.0
 """Seconds until the second attempt, doubled each time and spread by a quarter, up to a minute."""
 HISTORY = 20
@@ -98,8 +98,9 @@ class Outbox:
         now = self._clock.now()
         for provider in self._senders:
             due = await self._database.read(partial(store.next_due, provider=provider))
-            if due is not None and now - due > STUCK:
-                raise Unavailable(f"A push by {provider} has been due for {int((now - due).total_seconds())} s.")
+            oldest = min(due.values(), default=now)
+            if now - oldest > STUCK:
+                raise Unavailable(f"A push by {provider} has been due for {int((now - oldest).total_seconds())} s.")
 
     async def close(self) -> None:
         """Let go of the connections to providers."""
@@ -137,34 +138,29 @@ class _Desk:
         self._provider = provider
         self._on_outcome = on_outcome
 
-    async def next_due(self) -> datetime | None:
+    async def next_due(self) -> Mapping[str, datetime]:
         return await self._database.read(partial(store.next_due, provider=self._provider))
 
-    async def claim(self, now: datetime, until: datetime, limit: int) -> tuple[Sequence[Push], int]:
-        claim = await self._database.transact(
-            lambda connection: store.claim(connection, self._provider, self._node_id, now, until=until, limit=limit),
-            isolation="committed",
-        )
+    async def claim(self, now: datetime, until: datetime, room: Mapping[str, int], limit: int) -> tuple[Sequence[Push], int]:
+        work = partial(store.claim, provider=self._provider, owner=self._node_id, now=now, until=until, room=room, limit=limit)
+        claim = await self._database.transact(work, isolation="committed")
         return claim.pushes, claim.taken
 
-    async def record(self, push: Push, verdict: Verdict, sent_at: datetime) -> None:
-        """Close the push, or give it back. When that fails the lease runs out and it is sent again: at least once."""
-        now, node_id, detail = self._clock.now(), self._node_id, verdict.detail
+    async def renew(self, pushes: Sequence[Push], until: datetime) -> None:
+        work = partial(store.renew, pushes=pushes, owner=self._node_id, until=until)
+        await self._database.transact(work, isolation="committed")
+
+    def service_of(self, push: Push) -> str:
+        return push.service
+
+    def judge(self, push: Push, verdict: Verdict, sent_at: datetime) -> Answer:
+        """Whether it is over, and how, or when it is tried again."""
+        now, detail = self._clock.now(), verdict.detail
         again = now + _pause(push.attempts, verdict.after) if isinstance(verdict, Retry) else None
         if again is not None and again >= push.expires_at:
             again = None
         outcome = _outcome_of(verdict)
         word = "retried" if again is not None else str(outcome)
-        history = (*push.history[1 - HISTORY :], Attempt(push.attempts, sent_at, now, word, detail))
-
-        async def work(connection: AsyncConnection) -> None:
-            if again is not None:
-                await store.postpone(connection, push.push_id, node_id, again, detail, history=history)
-                return
-            await store.finish(connection, push.push_id, node_id, now, outcome=outcome, detail=detail, history=history)
-            if outcome is Outcome.GONE:
-                await remove_address(connection, push.address)
-
         log.info(
             "push",
             call=short(push.call_id),
@@ -176,10 +172,13 @@ class _Desk:
             attempt=push.attempts,
         )
         self._on_outcome(push, word)
-        try:
-            await self._database.transact(work, isolation="committed")
-        except ServiceError as failure:
-            log.warning("push not written down", call=short(push.call_id), device=short(push.device_id), reason=failure.detail)
+        history = (*push.history[1 - HISTORY :], Attempt(push.attempts, sent_at, now, word, detail))
+        return Answer(push, outcome, now, detail, history, again)
+
+    async def record(self, answers: Sequence[Answer]) -> None:
+        """Of what another has taken meanwhile nothing is written down: it sends it again, and its word counts."""
+        work = partial(store.write_down, answers=answers, owner=self._node_id)
+        await self._database.transact(work, isolation="committed")
 
 
 def _pause(attempts: int, after: float | None) -> timedelta:

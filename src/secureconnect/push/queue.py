@@ -6,6 +6,7 @@ Called by calls.service. Sends nothing.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.accounts.ring_tokens import RingTokens
@@ -13,12 +14,16 @@ from secureconnect.calls.call import Call
 from secureconnect.calls.commands import AnsweredByDevice, Cancelled, DeclinedByDevice, Event, Missed, Rang
 from secureconnect.ids import IdFactory, UserId
 from secureconnect.push import Kind, Provider, Push
+from secureconnect.push.subscription import Subscription, origin_of
 from secureconnect.store.devices import Device, devices_of
 from secureconnect.store.push import insert_pushes
 
 CANCEL_LIFE = timedelta(minutes=1)
 """A device that has not heard by then has stopped by itself: a ring carries its own end."""
 MISSED_LIFE = timedelta(days=1)
+SERVICE_CHARS = 255
+"""No host has a longer name; what a client made up is cut off."""
+_subscription = msgspec.json.Decoder(Subscription)
 
 
 class PushQueue:
@@ -91,6 +96,7 @@ class PushQueue:
                 payload=payload | self._for_one(kind, call, device, expires_at),
                 expires_at=expires_at,
                 address=device.address,
+                service=_service_of(device),
             )
 
     def _for_one(self, kind: Kind, call: Call, device: Device, expires_at: datetime) -> dict[str, str]:
@@ -110,3 +116,10 @@ def _that_ring(devices: Sequence[Device]) -> list[Device]:
 def _that_show(devices: Sequence[Device]) -> list[Device]:
     """All but VoIP: iOS ends an app that gets such a push and shows no new call."""
     return [device for device in devices if device.provider is not Provider.APNS_VOIP]
+
+
+def _service_of(device: Device) -> str:
+    """A browser's push service; other providers are one each."""
+    if device.provider is not Provider.WEBPUSH:
+        return ""
+    return origin_of(_subscription.decode(device.address).endpoint)[:SERVICE_CHARS]

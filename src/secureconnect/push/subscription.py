@@ -1,4 +1,4 @@
-"""A browser's push subscription: its shape, and which ones we send to. Pure; called by accounts.devices and push.webpush."""
+"""A browser's push subscription: its shape, and which ones we send to. Pure; called by accounts.devices and this room."""
 
 import re
 from base64 import b64decode, urlsafe_b64encode
@@ -61,6 +61,12 @@ def _fault_of_endpoint(endpoint: str, hosts: Collection[str]) -> str | None:
     if not any(host == one or (one.startswith(".") and host.endswith(one)) for one in hosts):
         return f"endpoint: {host or 'nothing'} is not a push service this server sends to; an operator can add it to webpush_hosts."
     return None
+
+
+def origin_of(endpoint: str) -> str:
+    """The push service that an endpoint belongs to, as `https://host`, with the port when one is named (RFC 6454, section 6.2)."""
+    parts = urlsplit(endpoint)
+    return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
 def is_loopback(host: str) -> bool:

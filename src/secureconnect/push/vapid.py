@@ -1,14 +1,13 @@
 """Voluntary identification of this server to push services (RFC 8292). Called by push.webpush and, for the key, by app."""
 
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from secureconnect.push.subscription import decode_base64url, encode_base64url
+from secureconnect.push.subscription import decode_base64url, encode_base64url, origin_of
 
 LIFE = timedelta(hours=12)
 """RFC 8292, section 2: not more than 24 hours from the request."""
@@ -37,8 +36,7 @@ class VapidKey:
 
     def authorization(self, endpoint: str, now: datetime) -> str:
         """The Authorization header for a push to `endpoint`. One signature serves an origin for hours."""
-        parts = urlsplit(endpoint)
-        audience = f"{parts.scheme}://{parts.netloc}"
+        audience = origin_of(endpoint)
         made_at, header = self._headers.get(audience, (None, ""))
         if made_at is None or not made_at <= now < made_at + RENEWAL:
             if len(self._headers) >= ORIGINS_KEPT:

@@ -17,6 +17,10 @@ from secureconnect.push.subscription import Subscription, decode_base64url, enco
 from secureconnect.push.vapid import VapidKey
 
 TIMEOUT_SECONDS = 6.0
+LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=8)
+"""The outbox limits what is under way: a limit for all push services here would let one that hangs have it. They speak HTTP/2, one
+connection each; the client looks at every idle one twice a push, so few are kept of one that does not.
+"""
 RECORD_SIZE = 4096
 """RFC 8291, section 4: one record, and push services take no more."""
 _subscription = msgspec.json.Decoder(Subscription)
@@ -29,7 +33,7 @@ class WebPushSender:
         self._key = key
         self._clock = clock
         # An endpoint is where a client said: nothing is followed, and no proxy of the environment is asked.
-        self._http = httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, http2=True, follow_redirects=False, trust_env=False)
+        self._http = httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, limits=LIMITS, http2=True, follow_redirects=False, trust_env=False)
 
     async def send(self, push: Push) -> Verdict:
         subscription, now = _subscription.decode(push.address), self._clock.now()

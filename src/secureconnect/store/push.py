@@ -3,7 +3,7 @@
 A push is claimed by lease: its `due_at` moves to where the lease ends, so a sender that dies gives it back by doing nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from secureconnect.calls.call import State
 from secureconnect.ids import CallId, DeviceId, NodeId, UserId
 from secureconnect.push import Attempt, Kind, Outcome, Provider, Push, Record
+from secureconnect.store.devices import remove_address
 from secureconnect.store.prepared import Prepared, given
 from secureconnect.store.tables import call_participants, devices, pushes
 
@@ -32,6 +33,17 @@ class Claim(msgspec.Struct, frozen=True):
     taken: int
 
 
+class Answer(msgspec.Struct, frozen=True):
+    """What one attempt came to. `again`: when it is tried again, None when `outcome` is how it ended. `history` has it, too."""
+
+    push: Push
+    outcome: Outcome
+    answered_at: datetime
+    detail: str
+    history: tuple[Attempt, ...]
+    again: datetime | None = None
+
+
 async def insert_pushes(connection: AsyncConnection, queued: Sequence[Push], now: datetime) -> None:
     """Keep them, due at once."""
     if not queued:
@@ -43,6 +55,7 @@ async def insert_pushes(connection: AsyncConnection, queued: Sequence[Push], now
             "user_id": push.user_id,
             "device_id": push.device_id,
             "provider": push.provider,
+            "service": push.service,
             "kind": push.kind,
             "payload": msgspec.json.encode(push.payload).decode(),
             "dedupe_key": f"{push.call_id}:{push.user_id}:{push.device_id}:{push.provider}:{push.kind}",
@@ -56,51 +69,66 @@ async def insert_pushes(connection: AsyncConnection, queued: Sequence[Push], now
     await _INSERT.run_each(connection, rows)
 
 
-async def next_due(connection: AsyncConnection, provider: Provider) -> datetime | None:
-    """When there may next be something to send by this provider."""
-    moment: datetime | None = (await _NEXT_DUE.all(connection, provider=provider))[0].moment
-    return moment
+async def next_due(connection: AsyncConnection, provider: Provider) -> dict[str, datetime]:
+    """When there may next be something to send by this provider, by service, the longest due first."""
+    return {row.service: row.moment for row in await _NEXT_DUE.all(connection, provider=provider)}
 
 
 async def claim(
-    connection: AsyncConnection, provider: Provider, owner: NodeId, now: datetime, *, until: datetime, limit: int
+    connection: AsyncConnection,
+    provider: Provider,
+    owner: NodeId,
+    now: datetime,
+    *,
+    until: datetime,
+    room: Mapping[str, int],
+    limit: int,
 ) -> Claim:
-    """Take up to `limit` due pushes until then. Those that must not be sent any more are closed instead of given out."""
-    taken = await _TAKE.all(connection, provider=provider, now=now, limit=limit, lease_owner=owner, until=until)
-    ids = [row.push_id for row in taken]
+    """Take due pushes until then: of each service as many as it has room for, `limit` in all.
+
+    Those that must not be sent any more are closed instead of given out.
+    """
+    ids: list[UUID] = []
+    for service, places in room.items():
+        if len(ids) < limit:
+            which = {"provider": provider, "service": service, "now": now, "limit": min(places, limit - len(ids))}
+            ids += [row.push_id for row in await _TAKE.all(connection, **which, lease_owner=owner, until=until)]
     if not ids:
         return Claim([], 0)
-    live = []
+    live, over = [], []
     for row in await _LOOK.all(connection, push_ids=ids):
         outcome = _over(row, now)
         if outcome is None:
             live.append(_push(row))
         else:
-            await finish(connection, row.push_id, owner, now, outcome=outcome)
+            over.append({"of": row.push_id, "owner": owner, "detail": "", "history": None, "done_at": now, "outcome": outcome})
+    if over:
+        await _FINISH.run_each(connection, over)
     return Claim(live, len(ids))
 
 
-async def finish(
-    connection: AsyncConnection,
-    push_id: UUID,
-    owner: NodeId,
-    now: datetime,
-    *,
-    outcome: Outcome,
-    detail: str = "",
-    history: Sequence[Attempt] = (),
-) -> None:
-    """It is over, unless somebody else has taken it in the meantime."""
-    kept = _encoded(history)
-    await _FINISH.run(connection, of=push_id, owner=owner, done_at=now, outcome=outcome, detail=detail[:DETAIL_CHARS], history=kept)
+async def renew(connection: AsyncConnection, pushes: Sequence[Push], owner: NodeId, until: datetime) -> None:
+    """They are still under way: keep them until then, but for those that somebody else has taken in the meantime."""
+    await _RENEW.run(connection, push_ids=[push.push_id for push in pushes], owner=owner, until=until)
 
 
-async def postpone(
-    connection: AsyncConnection, push_id: UUID, owner: NodeId, until: datetime, detail: str, *, history: Sequence[Attempt] = ()
-) -> None:
-    """Give it back, to be tried again from then on."""
-    kept = _encoded(history)
-    await _POSTPONE.run(connection, of=push_id, owner=owner, due_at=until, detail=detail[:DETAIL_CHARS], history=kept)
+async def write_down(connection: AsyncConnection, answers: Sequence[Answer], owner: NodeId) -> None:
+    """Close what was answered, or give it back, but for what somebody else has taken in the meantime.
+
+    Addresses that are gone are forgotten.
+    """
+    ended = [
+        _words(answer, owner) | {"done_at": answer.answered_at, "outcome": answer.outcome}
+        for answer in answers
+        if answer.again is None
+    ]
+    given_back = [_words(answer, owner) | {"due_at": answer.again} for answer in answers if answer.again is not None]
+    if ended:
+        await _FINISH.run_each(connection, ended)
+    if given_back:
+        await _POSTPONE.run_each(connection, given_back)
+    for address in sorted({answer.push.address for answer in answers if answer.outcome is Outcome.GONE}):
+        await remove_address(connection, address)
 
 
 async def records_of(connection: AsyncConnection, call_id: CallId) -> list[Record]:
@@ -129,8 +157,9 @@ def _over(row: Any, now: datetime) -> Outcome | None:
     return Outcome.GONE if row.address is None else None
 
 
-def _encoded(history: Sequence[Attempt]) -> str | None:
-    return msgspec.json.encode(history).decode() if history else None
+def _words(answer: Answer, owner: NodeId) -> dict[str, Any]:
+    kept = msgspec.json.encode(answer.history).decode() if answer.history else None
+    return {"of": answer.push.push_id, "owner": owner, "detail": answer.detail[:DETAIL_CHARS], "history": kept}
 
 
 def _record(row: Any) -> Record:
@@ -164,6 +193,7 @@ def _push(row: Any) -> Push:
         attempts=row.attempts,
         history=_history.decode(row.history) if row.history else (),
         queued_at=row.created_at,
+        service=row.service,
     )
 
 
@@ -181,7 +211,7 @@ def _due() -> Select[tuple[UUID]]:
     before_it = exists().where(same_device, other.c.push_id < mine.push_id, other.c.done_at.is_(None))
     return (
         select(mine.push_id)
-        .where(mine.provider == given("provider"), mine.due_at <= given("now"), ~before_it)
+        .where(mine.provider == given("provider"), mine.service == given("service"), mine.due_at <= given("now"), ~before_it)
         .order_by(mine.due_at, mine.push_id)
         .limit(given("limit"))
         .with_for_update(skip_locked=True, of=pushes)
@@ -205,13 +235,21 @@ def _with_device_and_state() -> Select[Any]:
 _held = (pushes.c.push_id == given("of"), pushes.c.lease_owner == given("owner"))
 _INSERT = Prepared(insert(pushes))
 _NEXT_DUE = Prepared(
-    select(func.min(pushes.c.due_at).label("moment")).where(pushes.c.provider == given("provider"), pushes.c.due_at.is_not(None))
+    select(pushes.c.service, func.min(pushes.c.due_at).label("moment"))
+    .where(pushes.c.provider == given("provider"), pushes.c.due_at.is_not(None))
+    .group_by(pushes.c.service)
+    .order_by("moment")
 )
 _TAKE = Prepared(
     update(pushes)
     .where(pushes.c.push_id.in_(_due()))
     .values(lease_owner=given("lease_owner"), due_at=given("until"), attempts=pushes.c.attempts + 1)
     .returning(pushes.c.push_id)
+)
+_RENEW = Prepared(
+    update(pushes)
+    .where(pushes.c.push_id.in_(given("push_ids", many=True)), pushes.c.lease_owner == given("owner"))
+    .values(due_at=given("until"))
 )
 _LOOK = Prepared(_with_device_and_state())
 _said = {"lease_owner": None, "detail": given("detail"), "history": func.coalesce(given("history"), pushes.c.history)}

@@ -23,6 +23,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     Uuid,
+    text,
 )
 
 
@@ -225,6 +226,8 @@ pushes = Table(
     Column("user_id", Uuid, nullable=False),
     Column("device_id", Uuid, nullable=False),
     Column("provider", String(16), nullable=False),
+    # Which of the provider's services it goes to: of Web Push the origin of the push service, of others there is but one.
+    Column("service", String(255), nullable=False, server_default=""),
     Column("kind", String(16), nullable=False),
     Column("payload", Text, nullable=False),
     # One push of a kind for a device and a call, however often the change is decided.
@@ -242,7 +245,10 @@ pushes = Table(
     Column("detail", String(200)),
     # The attempts that were answered, as JSON: never asked for but with the rest of the row.
     Column("history", Text),
-    Index(None, "provider", "due_at"),
+    # Of what is not done only: that is little, and a month of the rest would be in the way of each claim.
+    Index(
+        None, "provider", "due_at", "service", postgresql_where=text("due_at IS NOT NULL"), sqlite_where=text("due_at IS NOT NULL")
+    ),
 )
 
 # How well a session was connected, every few seconds of its call.

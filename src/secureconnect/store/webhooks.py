@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from msgspec import json
+from msgspec import Struct, json
 from sqlalchemy import ColumnElement, Row, delete, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,6 +22,16 @@ WORTH_SENDING = timedelta(days=3)
 """How long an event is tried before it is given up."""
 DETAIL_CHARS = 200
 EXPIRED = "expired"
+
+
+class Answer(Struct, frozen=True):
+    """What one attempt came to. `again`: when it is tried again, None when `outcome` is how it ended."""
+
+    event_id: UUID
+    outcome: str
+    answered_at: datetime
+    detail: str
+    again: datetime | None = None
 
 
 async def insert_events(connection: AsyncConnection, events: Sequence[tuple[UUID, Event]], now: datetime) -> None:
@@ -94,6 +104,22 @@ async def postpone(connection: AsyncConnection, event_id: UUID, owner: NodeId, u
     """Give it back, to be tried again from then on."""
     values = {"lease_owner": None, "due_at": until, "detail": detail[:DETAIL_CHARS]}
     await connection.execute(update(webhook_events).where(*_held(event_id, owner)).values(values))
+
+
+async def renew(connection: AsyncConnection, webhooks: Sequence[Webhook], owner: NodeId, until: datetime) -> None:
+    """They are still under way: keep them until then, but for those that somebody else has taken in the meantime."""
+    table = webhook_events.c
+    held = table.event_id.in_([webhook.event_id for webhook in webhooks]), table.lease_owner == owner
+    await connection.execute(update(webhook_events).where(*held).values(due_at=until))
+
+
+async def write_down(connection: AsyncConnection, answers: Sequence[Answer], owner: NodeId) -> None:
+    """Close what was answered, or give it back."""
+    for answer in answers:
+        if answer.again is not None:
+            await postpone(connection, answer.event_id, owner, answer.again, answer.detail)
+        else:
+            await finish(connection, answer.event_id, owner, answer.answered_at, outcome=answer.outcome, detail=answer.detail)
 
 
 async def release(connection: AsyncConnection, now: datetime, owner: NodeId | None = None) -> None:

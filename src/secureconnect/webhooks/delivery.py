@@ -7,7 +7,7 @@ One lane, started by app; any node sends any event.
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
@@ -25,15 +25,19 @@ from secureconnect.push import Delivered, Gone, Refused, Retry, Verdict
 from secureconnect.push.lane import Lane
 from secureconnect.store import Database
 from secureconnect.store import webhooks as store
+from secureconnect.store.webhooks import Answer
 from secureconnect.webhooks import Kept, Webhook
 from secureconnect.webhooks.events import events_of
 
 log = structlog.get_logger(__name__)
 
+THE_APPLICATION = ""
+"""All events go to one service."""
 CONCURRENCY = 32
 SEND_SECONDS = 15.0
 """How long the application may take to answer."""
-LEASE = timedelta(seconds=20)
+LEASE = timedelta(seconds=4)
+"""How long what a process had in hand when it died waits for another. Renewed while the application takes its time."""
 FIRST_BACKOFF, LAST_BACKOFF = 1.0, 3600.0
 """Seconds until the second attempt, doubled each time and spread by a quarter, up to an hour."""
 SETTLED = timedelta(seconds=10)
@@ -123,29 +127,30 @@ class Webhooks:
 
     # The desk of the lane
 
-    async def next_due(self) -> datetime | None:
-        return await self._database.read(store.next_due)
+    async def next_due(self) -> Mapping[str, datetime]:
+        moment = await self._database.read(store.next_due)
+        return {} if moment is None else {THE_APPLICATION: moment}
 
-    async def claim(self, now: datetime, until: datetime, limit: int) -> tuple[Sequence[Webhook], int]:
-        return await self._database.transact(
-            lambda connection: store.claim(connection, self._node_id, now, until=until, limit=limit), isolation="committed"
-        )
+    async def claim(self, now: datetime, until: datetime, room: Mapping[str, int], limit: int) -> tuple[Sequence[Webhook], int]:
+        places = min(room[THE_APPLICATION], limit)
+        work = partial(store.claim, owner=self._node_id, now=now, until=until, limit=places)
+        return await self._database.transact(work, isolation="committed")
 
-    async def record(self, webhook: Webhook, verdict: Verdict, sent_at: datetime) -> None:
-        """Close the event, or give it back: those behind it in its call wait with it."""
+    async def renew(self, webhooks: Sequence[Webhook], until: datetime) -> None:
+        work = partial(store.renew, webhooks=webhooks, owner=self._node_id, until=until)
+        await self._database.transact(work, isolation="committed")
+
+    def service_of(self, webhook: Webhook) -> str:
+        return THE_APPLICATION
+
+    def judge(self, webhook: Webhook, verdict: Verdict, sent_at: datetime) -> Answer:
+        """Whether it is over, and how, or when it is tried again: those behind it in its call wait with it."""
         now = self._clock.now()
         again = now + _pause(webhook.attempts, verdict.after) if isinstance(verdict, Retry) else None
         if again is not None and again >= webhook.expires_at:
             again = None
         outcome = _outcome_of(verdict)
         word = "retried" if again is not None else outcome
-
-        async def work(connection: AsyncConnection) -> None:
-            if again is not None:
-                await store.postpone(connection, webhook.event_id, self._node_id, again, verdict.detail)
-            else:
-                await store.finish(connection, webhook.event_id, self._node_id, now, outcome=outcome, detail=verdict.detail)
-
         log.info(
             "webhook",
             call=short(webhook.call_id),
@@ -157,10 +162,12 @@ class Webhooks:
             ms=round((now - sent_at).total_seconds() * 1000),
         )
         self._on_outcome(word)
-        try:
-            await self._database.transact(work, isolation="committed")
-        except ServiceError as failure:
-            log.warning("webhook not written down", event_id=str(webhook.event_id), reason=failure.detail)
+        return Answer(webhook.event_id, outcome, now, verdict.detail, again)
+
+    async def record(self, answers: Sequence[Answer]) -> None:
+        """Of what another has taken meanwhile nothing is written down: it sends it again, and its word counts."""
+        work = partial(store.write_down, answers=answers, owner=self._node_id)
+        await self._database.transact(work, isolation="committed")
 
 
 def _pause(attempts: int, after: float | None) -> timedelta:

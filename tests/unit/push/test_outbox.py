@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from secureconnect.ids import NodeId, UserId
-from secureconnect.push import Delivered, Gone, Kind, Provider, Push, Refused, Retry, Verdict
+from secureconnect.push import Delivered, Gone, Kind, Outcome, Provider, Push, Refused, Retry, Verdict
 from secureconnect.store import Database
 from secureconnect.store import push as store
 from tests.fakes.clock import ManualClock
@@ -223,7 +223,9 @@ class TestWhatIsOver:
     async def _claim(self, board: Switchboard, owner: NodeId) -> store.Claim:
         now = board.clock.now()
         return await board.database.transact(
-            lambda connection: store.claim(connection, Provider.LOG, owner, now, until=now + timedelta(seconds=12), limit=10)
+            lambda connection: store.claim(
+                connection, Provider.LOG, owner, now, until=now + timedelta(seconds=12), room={"": 10}, limit=10
+            )
         )
 
 
@@ -251,13 +253,16 @@ class TestDeath:
         async def take(owner: NodeId, at: float) -> Push:
             begun = now + timedelta(seconds=at)
             claim = await board.database.transact(
-                lambda connection: store.claim(connection, Provider.LOG, owner, begun, until=begun + timedelta(seconds=5), limit=1)
+                lambda connection: store.claim(
+                    connection, Provider.LOG, owner, begun, until=begun + timedelta(seconds=5), room={"": 1}, limit=1
+                )
             )
             return claim.pushes[0]
 
         push = await take(first, 0)
         await take(second, 6)
-        await board.database.transact(lambda connection: store.postpone(connection, push.push_id, first, now, "late"))
+        late = store.Answer(push, Outcome.EXPIRED, now, "late", (), again=now)
+        await board.database.transact(lambda connection: store.write_down(connection, [late], first))
         (row,) = await board.rows()
         assert (row.lease_owner, row.attempts) == (second, 2)
 
