@@ -13,7 +13,7 @@ from secureconnect.calls.service import CallService
 from secureconnect.clock import Clock
 from secureconnect.config import Settings
 from secureconnect.media import janus_server
-from secureconnect.media.address import media_address
+from secureconnect.media.address import listening_address, media_address
 from secureconnect.media.child import Child, is_installed
 from secureconnect.media.coturn import free_port
 from secureconnect.media.janus_server import JanusOptions
@@ -83,12 +83,15 @@ def sfu_options(settings: Settings, secret: str) -> JanusOptions | None:
     if address is None:
         return None
     first, last = (int(port) for port in settings.sfu_ports.split("-"))
+    # A NAT's public address stands for one of ours, and for no other.
+    other = listening_address(settings.host) if settings.sfu_external_ip is None else None
     return JanusOptions(
         address=address,
         secret=_derived(secret, "sfu").hex(),
         port=free_port(janus_server.LOOPBACK, 0),
         media_ports=(first, last),
         external_ip=str(settings.sfu_external_ip) if settings.sfu_external_ip else None,
+        beside=(other,) if other is not None and other != address else (),
     )
 
 

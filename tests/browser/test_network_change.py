@@ -31,11 +31,12 @@ NOTICE_RESTART = """
 """
 
 
-async def test_the_call_follows_to_another_address(tmp_path: Path) -> None:
-    """The second of two is carried into another network."""
-    people = ["Ada", "Linus"]
+@pytest.mark.parametrize("people", [("Ada", "Linus"), ("Ada", "Grace", "Linus")], ids=["direct", "by the SFU"])
+async def test_the_call_follows_to_another_address(tmp_path: Path, people: tuple[str, ...]) -> None:
+    """The last of them is carried into another network."""
     certificate, key = self_signed(tmp_path, HERE)
     settings = {"HOST": HERE, "PUBLIC_URL": f"https://{HERE}:9090", "TLS_CERTIFICATE": str(certificate), "TLS_KEY": str(key)}
+    settings["SFU"] = "auto" if len(people) > 2 else "off"
     async with (
         other_network(tmp_path) as road,
         ServerProcess(tmp_path / "data", **settings) as server,

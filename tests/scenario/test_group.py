@@ -55,17 +55,16 @@ def small_picture(name: str) -> Source:
 class Robot:
     """Somebody in the call, with everything that is seen and heard of the others."""
 
-    def __init__(self, name: str, client: Client) -> None:
+    def __init__(self, name: str, client: Client, source: Source | None = None) -> None:
         self.name = name
+        self.source = source or small_picture(name)
         self.client = client
         self.user_id: UserId | None = None
         self._session: CallSession | None = None
         self.task: asyncio.Task[None] | None = None
 
     def enter(self, call_id: CallId) -> None:
-        self._session = CallSession(
-            self.client, call_id, small_picture(self.name), clock=SystemClock(), random=random.Random(1).random
-        )
+        self._session = CallSession(self.client, call_id, self.source, clock=SystemClock(), random=random.Random(1).random)
         self.task = asyncio.create_task(self._session.run())
 
     @property

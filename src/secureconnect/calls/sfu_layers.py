@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from secureconnect.media import Layer, Stream
-from secureconnect.media.layers import Choice, Line, Picture, chosen, heard
+from secureconnect.media.layers import AUDIO_KBPS, KBPS, Choice, Line, Picture, chosen, heard
 from secureconnect.signaling.protocol import Tile
 from secureconnect.signaling.sfu_frames import SentStream, Source
 
@@ -18,15 +18,19 @@ UNSEEN = 1080
 """Pixels that every tile is taken for until the client says what it shows: it may be one that never does."""
 
 Kilobits = Annotated[float, Meta(ge=0, le=1_000_000)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Key = tuple[str, str]
+
+OUTAGE_SECONDS = 5.0
+"""What is reported lost so soon after a client has asked for another path was lost with the one before."""
 
 
 class _Report(Struct, frozen=True):
     """What of a `quality` report tells about the line."""
 
     available_in_kbps: Kilobits | None = None
-    in_kbps: Kilobits | None = None
-    loss: Annotated[float, Meta(ge=0, le=1)] | None = None
+    loss: Share | None = None
+    loss_in: Share | None = None
 
 
 _report = msgspec.json.Decoder(_Report)
@@ -45,6 +49,7 @@ class Layers:
     def __init__(self) -> None:
         self._heights: dict[Key, int] | None = None
         self._line = Line()
+        self._believed_from = float("-inf")
         self._choices: dict[Key, Choice] = {}
         self._asked: dict[str, tuple[Key, int | None]] = {}
 
@@ -58,7 +63,15 @@ class Layers:
             said = _report.decode(raw)
         except (msgspec.DecodeError, RecursionError):
             return
-        self._line = heard(self._line, available=said.available_in_kbps, loss=said.loss, received=said.in_kbps, now=now)
+        # `loss` is of both directions: who does not tell them apart is taken at its word.
+        loss = said.loss if said.loss_in is None else said.loss_in
+        sent = AUDIO_KBPS + sum(KBPS[choice.substream] for choice in self._choices.values() if choice.substream is not None)
+        if now >= self._believed_from:
+            self._line = heard(self._line, available=said.available_in_kbps, loss=loss, sent=sent, now=now)
+
+    def reroute(self, now: float) -> None:
+        """The client goes by another path from now on: nothing is known of it."""
+        self._line, self._believed_from = Line(), now + OUTAGE_SECONDS
 
     def begin_anew(self) -> None:
         """The connection is another one: nothing has been asked of it."""

@@ -310,6 +310,7 @@ class SfuSeat:
             await self._sync()
 
     async def _restart(self, seat: Seat, connection: str) -> None:
+        self._layers.reroute(self._around.clock.monotonic())
         if self._receiving is None or connection != self._receiving or not self._is_answered:
             await self._receive_anew(seat)
             await self._sync()

@@ -61,7 +61,7 @@ async def sfu(settings: Settings) -> list[Finding]:
     if settings.sfu == "off" or "video" not in settings.served:
         return [skipped("SFU", f"none: {WITHOUT}")]
     if settings.sfu_servers:
-        return list(await asyncio.gather(*(_ask(server, None) for server in settings.sfu_servers)))
+        return list(await asyncio.gather(*(_ask(server, ()) for server in settings.sfu_servers)))
     if settings.is_bus_shared:
         return [skipped("SFU", f"none: {WITHOUT}; nodes that share calls need sfu_servers, which all of them reach")]
     if not can_run_sfu():
@@ -82,15 +82,15 @@ async def _our_own(settings: Settings) -> Finding:
         if child.pid is None:
             return failed("SFU", "janus is installed and does not start", "look at the log of `serve`, or set sfu=off")
         server = SfuServer(name="own", url=url_of(options), secret=options.secret)
-        return await _ask(server, options.external_ip or options.address)
+        return await _ask(server, options.candidates)
     finally:
         for task in (running, waiting):
             task.cancel()
         await asyncio.gather(running, waiting, return_exceptions=True)
 
 
-async def _ask(server: SfuServer, wanted: str | None) -> Finding:
-    """What it says to an offer; `wanted` is the one address that its candidates should have."""
+async def _ask(server: SfuServer, wanted: tuple[str, ...]) -> Finding:
+    """What it says to an offer; `wanted` is what its candidates should have for addresses, if that is known."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             return await _offer(server, wanted)
@@ -106,7 +106,7 @@ async def _ask(server: SfuServer, wanted: str | None) -> Finding:
         return failed("SFU", f"{server.name}: {refusal}", "take its configuration from deploy/janus")
 
 
-async def _offer(server: SfuServer, wanted: str | None) -> Finding:
+async def _offer(server: SfuServer, wanted: tuple[str, ...]) -> Finding:
     clock = SystemClock()
     janus = await open_janus(server.url, server.secret, clock)
     try:
@@ -129,13 +129,15 @@ async def _offer(server: SfuServer, wanted: str | None) -> Finding:
     return _judge(server.name, addresses, wanted) or ok("SFU", well)
 
 
-def _judge(name: str, addresses: list[str], wanted: str | None) -> Finding | None:
+def _judge(name: str, addresses: list[str], wanted: tuple[str, ...]) -> Finding | None:
     """What is wrong with the addresses of an answer's candidates."""
     if not addresses:
         return failed("SFU", f"{name}: it has no address for media", "give that machine an address that is not loopback")
-    if wanted is not None and addresses != [wanted]:
+    if wanted and addresses != sorted(wanted):
         return failed(
-            "SFU", f"{name}: media would go by {', '.join(addresses)}, not {wanted}", "see ice_enforce_list in deploy/janus"
+            "SFU",
+            f"{name}: media would go by {', '.join(addresses)}, not {', '.join(wanted)}",
+            "see ice_enforce_list in deploy/janus",
         )
     if any(ip_address(one).is_link_local for one in addresses):
         advice = "set ice_enforce_list to the address that clients reach: one that matches nothing lets it offer all there are"

@@ -21,3 +21,8 @@ def media_address() -> str | None:
             if towards_internet in addresses:
                 return towards_internet
     return addresses[0] if addresses else None
+
+
+def listening_address(host: str) -> str | None:
+    """`host`, when it is an IPv4 address of this machine and not loopback: whoever connects to it reaches media there too."""
+    return host if host in get_host_addresses(use_ipv4=True, use_ipv6=False) else None

@@ -27,13 +27,22 @@ PROTECTED = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root"
 
 @dataclass(frozen=True)
 class JanusOptions:
-    """What differs from one Janus to the next. `external_ip` is the public address that a NAT maps to `address`."""
+    """What differs from one Janus to the next. `external_ip` is the public address that a NAT maps to `address`.
+
+    Media goes by `address`, and by those of `beside` for clients in networks from which it cannot be reached.
+    """
 
     address: str
     secret: str
     port: int = 8188
     media_ports: tuple[int, int] = (20000, 21999)
     external_ip: str | None = None
+    beside: tuple[str, ...] = ()
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The addresses that clients are offered."""
+        return self.external_ip or self.address, *self.beside
 
 
 def library_folder() -> Path | None:
@@ -86,8 +95,8 @@ media: {{
     no_media_timer = 2
 }}
 nat: {{
-    # By this address alone: a list that matches nothing would let it offer every address there is
-    ice_enforce_list = "{options.address}"
+    # By what is named here alone: a list that matches nothing would let it offer every address there is
+    ice_enforce_list = "{",".join((options.address, *options.beside))}"
 {external}}}
 """
 

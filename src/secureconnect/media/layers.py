@@ -15,8 +15,10 @@ KBPS = (150.0, 500.0, 1700.0)
 AUDIO_KBPS = 40.0
 SPARE = 1.25
 """A larger layer is taken only when the line carries it with this much to spare: what just fits would go to and fro."""
-CALM_SECONDS = 8.0
-"""And only so long after the line was last found too small."""
+CALM_SECONDS, LONGEST_CALM_SECONDS = 8.0, 32.0
+"""And only so long after the line was last found too small; twice as long when more was tried in vain, up to the second."""
+SETTLE_SECONDS = 3.0
+"""What is found lost so soon after that was on its way before less was sent."""
 LOSS = 0.08
 """More packets lost than this share: the line is full, whatever it was thought to carry (draft-ietf-rmcat-gcc-02 halves at 0.1)."""
 GROWTH = 1.35
@@ -58,27 +60,36 @@ class Choice:
 class Line:
     """What is known of a receiver's line: kilobits a second that it carries, None while no limit has been met.
 
-    `limited_at` is when it was last found too small, in seconds of any steady clock.
+    `limited_at` is when it was last found too small, in seconds of any steady clock; `calm` how long after that it is left alone.
     """
 
     kbps: float | None = None
     limited_at: float = field(default=float("-inf"))
+    calm: float = CALM_SECONDS
 
 
-def heard(line: Line, *, available: float | None, loss: float | None, received: float | None, now: float) -> Line:
-    """The line after a report: kilobits a second that the client believes are `available` or has `received`, and the share lost."""
+def heard(line: Line, *, available: float | None, loss: float | None, sent: float, now: float) -> Line:
+    """The line after a report: kilobits a second that the client believes are `available`, and the share lost of what is `sent`.
+
+    `sent` is what the layers that are sent now take by KBPS, as `chosen` counts: a camera that moves little takes less, and what
+    is received of it says nothing of what the line would carry.
+    """
     if available is not None and available > 0:
         is_less = line.kbps is None or available < line.kbps
         return Line(available, now if is_less and line.kbps is not None else line.limited_at)
     if loss is None:
         return line
+    since = now - line.limited_at
     if loss > LOSS:
-        carried = min(value for value in (received, line.kbps, sum(KBPS)) if value is not None)
-        return Line(max(AUDIO_KBPS, carried * (1 - loss)), now)
-    if line.kbps is None or now - line.limited_at < CALM_SECONDS:
+        if since < SETTLE_SECONDS:
+            return line
+        carried = sent if line.kbps is None else min(sent, line.kbps)
+        calm = CALM_SECONDS if line.kbps is None else min(2 * line.calm, LONGEST_CALM_SECONDS)
+        return Line(max(AUDIO_KBPS, carried * (1 - loss)), now, calm)
+    if line.kbps is None or since < line.calm:
         return line
     grown = line.kbps * GROWTH
-    return Line(None if grown > 10 * KBPS[TOP] else grown, line.limited_at)
+    return Line() if grown > 10 * KBPS[TOP] else Line(grown, line.limited_at, line.calm)
 
 
 def chosen(
@@ -89,7 +100,7 @@ def chosen(
     `before` is what is sent now: a layer is not raised until the line has been calm for a while and has room to spare.
     """
     left = float("inf") if line.kbps is None else line.kbps - AUDIO_KBPS
-    is_calm = now - line.limited_at >= CALM_SECONDS
+    is_calm = now - line.limited_at >= line.calm
     found: dict[tuple[str, str], Choice] = {}
     ordered = sorted(pictures, key=lambda one: (not one.is_screen, -one.height, one.key))
     # Everybody a little before anybody more: the smallest layer is kept for those behind, as far as it goes round.

@@ -62,23 +62,45 @@ def test_it_is_given_more_when_the_line_has_been_calm() -> None:
 
 
 def test_what_the_client_believes_is_believed() -> None:
-    line = heard(FREE, available=800.0, loss=None, received=None, now=5.0)
+    line = heard(FREE, available=800.0, loss=None, sent=1740.0, now=5.0)
     assert line.kbps == 800.0
-    assert heard(line, available=400.0, loss=None, received=None, now=9.0) == Line(400.0, 9.0)
+    assert heard(line, available=400.0, loss=None, sent=1740.0, now=9.0) == Line(400.0, 9.0)
+
+
+def after(line: Line, now: float, *losses: float, sent: float = 1000.0) -> Line:
+    """The line after a report every two seconds."""
+    for loss in losses:
+        now += 2.0
+        line = heard(line, available=None, loss=loss, sent=sent, now=now)
+    return line
 
 
 def test_loss_without_an_estimate_is_a_limit_and_is_forgotten_when_it_ends() -> None:
-    line = heard(FREE, available=None, loss=0.2, received=1000.0, now=0.0)
+    line = after(FREE, -2.0, 0.2)
     assert line == Line(800.0, 0.0)
-    now = 0.0
-    for _ in range(20):
-        now += 2.0
-        line = heard(line, available=None, loss=0.0, received=700.0, now=now)
-    assert line.kbps is None
+    assert after(line, 0.0, *[0.0] * 20) == FREE
+
+
+def test_what_was_on_its_way_when_less_was_sent_is_not_held_against_the_line_again() -> None:
+    line = after(FREE, -2.0, 0.5, 0.5)
+    assert line == Line(500.0, 0.0)
+    assert after(line, 2.0, 0.5).kbps == 250.0
+
+
+def test_a_line_that_was_tried_in_vain_is_left_alone_for_longer_each_time() -> None:
+    line, now = FREE, 0.0
+    calms = []
+    for _ in range(5):
+        now += 100.0
+        line = after(line, now, 0.3)
+        calms.append(line.calm)
+    assert calms == [8.0, 16.0, 32.0, 32.0, 32.0]
+    assert after(line, now + 2, *[0.0] * 10).kbps == line.kbps
+    assert after(line, now + 34, *[0.0] * 20) == FREE
 
 
 def test_a_report_that_says_nothing_changes_nothing() -> None:
-    assert heard(Line(300.0, 1.0), available=None, loss=None, received=None, now=50.0) == Line(300.0, 1.0)
+    assert heard(Line(300.0, 1.0), available=None, loss=None, sent=1740.0, now=50.0) == Line(300.0, 1.0)
 
 
 heights = st.integers(0, 2000)
