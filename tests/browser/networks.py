@@ -45,6 +45,13 @@ class OtherNetwork:
         await self._there(*f"ip address add {self.address}/24 dev road1".split())
         await self._there(*f"ip route replace default via {HERE}".split())
 
+    async def limit(self, kbps: int | None) -> None:
+        """What this side sends over the cable goes no faster, with a tenth of a second of it waiting; None: as fast as it can."""
+        if kbps is None:
+            await run(*["tc", "qdisc", "del", "dev", "road0", "root"])
+        else:
+            await run(*f"tc qdisc add dev road0 root tbf rate {kbps}kbit burst 10kb latency 100ms".split())
+
     async def _there(self, *command: str) -> None:
         await run("nsenter", "--target", str(self._holder.pid), "--net", *command)
 

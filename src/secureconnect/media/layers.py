@@ -61,11 +61,13 @@ class Line:
     """What is known of a receiver's line: kilobits a second that it carries, None while no limit has been met.
 
     `limited_at` is when it was last found too small, in seconds of any steady clock; `calm` how long after that it is left alone.
+    `is_tried`: more is sent since than it was found to carry.
     """
 
     kbps: float | None = None
     limited_at: float = field(default=float("-inf"))
     calm: float = CALM_SECONDS
+    is_tried: bool = False
 
 
 def heard(line: Line, *, available: float | None, loss: float | None, sent: float, now: float) -> Line:
@@ -84,12 +86,12 @@ def heard(line: Line, *, available: float | None, loss: float | None, sent: floa
         if since < SETTLE_SECONDS:
             return line
         carried = sent if line.kbps is None else min(sent, line.kbps)
-        calm = CALM_SECONDS if line.kbps is None else min(2 * line.calm, LONGEST_CALM_SECONDS)
+        calm = min(2 * line.calm, LONGEST_CALM_SECONDS) if line.is_tried else line.calm
         return Line(max(AUDIO_KBPS, carried * (1 - loss)), now, calm)
     if line.kbps is None or since < line.calm:
         return line
     grown = line.kbps * GROWTH
-    return Line() if grown > 10 * KBPS[TOP] else Line(grown, line.limited_at, line.calm)
+    return Line() if grown > 10 * KBPS[TOP] else Line(grown, line.limited_at, line.calm, is_tried=True)
 
 
 def chosen(

@@ -88,13 +88,14 @@ def test_what_was_on_its_way_when_less_was_sent_is_not_held_against_the_line_aga
 
 
 def test_a_line_that_was_tried_in_vain_is_left_alone_for_longer_each_time() -> None:
-    line, now = FREE, 0.0
+    line, now = after(FREE, -2.0, 0.3, 0.0, 0.3), 2.0
+    assert line.calm == 8.0, "that it was smaller still is no trial"
     calms = []
-    for _ in range(5):
-        now += 100.0
-        line = after(line, now, 0.3)
+    for _ in range(4):
+        now += 40.0
+        line = after(after(line, now - 2, 0.0), now, 0.3)
         calms.append(line.calm)
-    assert calms == [8.0, 16.0, 32.0, 32.0, 32.0]
+    assert calms == [16.0, 32.0, 32.0, 32.0]
     assert after(line, now + 2, *[0.0] * 10).kbps == line.kbps
     assert after(line, now + 34, *[0.0] * 20) == FREE
 
