@@ -41,6 +41,10 @@ class ServerProcess:
         assert self._process is not None
         return self._process.pid
 
+    def change(self, **settings: str) -> None:
+        """What it is started with from the next time on."""
+        self._settings |= settings
+
     async def start(self) -> None:
         """Start, and return when it listens. Raises RuntimeError with its last words when it does not."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SECURECONNECT_")}

@@ -6,7 +6,7 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -286,39 +286,91 @@ async def test_what_is_not_shown_is_not_sent_and_is_back_when_it_is(tmp_path: Pa
         await until(lambda: ann.seen()[hidden] >= frames + 5, "the other to be back")
 
 
-async def test_a_node_that_is_killed_takes_no_media_along_and_an_sfu_that_is_killed_is_replaced(tmp_path: Path) -> None:
+def naming(*sfus: JanusServer, draining: JanusServer | None = None) -> str:
+    """These, as the settings of a node name them."""
+    return json.dumps(
+        [
+            {"name": each.server.name, "url": each.server.url, "secret": each.server.secret, "draining": each is draining}
+            for each in sfus
+        ]
+    )
+
+
+@asynccontextmanager
+async def two_nodes(tmp_path: Path, *sfus: JanusServer) -> AsyncIterator[tuple[ServerProcess, ServerProcess]]:
+    """Nodes that share a database, a bus, and these."""
     redis = RedisServer()
     redis.start()
-    with running_postgres() as url:
+    with ExitStack() as stack:
+        stack.callback(redis.stop)
+        url = stack.enter_context(running_postgres())
         database = open_database(url)
         await migrate(database)
         await database.close()
-        async with running_janus("one") as one, running_janus("two") as two:
-            servers = json.dumps(
-                [{"name": each.server.name, "url": each.server.url, "secret": each.server.secret} for each in (one, two)]
-            )
-            shared = {"DATABASE_URL": url, "BUS_URL": redis.url, "SFU": "auto", "SFU_SERVERS": servers, "RATE_LIMITS": "off"}
-            east, west = ServerProcess(tmp_path / "east", **shared), ServerProcess(tmp_path / "west", **shared)
-            await asyncio.gather(east.start(), west.start())
-            try:
-                async with stage(east) as scene:
-                    ann, bob, cyn = await scene.people("Ann", "Bob", "Cyn")
-                    cyn.client.base_url = west.url
-                    await scene.join(bob, cyn)
-                    await scene.all_see_all(ann, bob, cyn, by_sfu=True)
-                    links = [robot.session.link for robot in scene.robots]
-                    for robot in scene.robots:
-                        robot.client.base_url = west.url
-                    await east.kill()
-                    await scene.all_see_all(ann, bob, cyn, by_sfu=True)
-                    await until(lambda: all(robot.connected(3) for robot in scene.robots), "all to be back at the other node")
-                    assert [robot.session.link for robot in scene.robots] == links, "nothing was negotiated again"
-                    assert links[0] is not None
-                    epoch = links[0].epoch
-                    holder = one if await people_at(one) else two
-                    os.kill(holder.pid, signal.SIGKILL)
-                    await until(lambda: all(robot.epoch > epoch for robot in scene.robots), "everybody to be told of another SFU")
-                    await scene.all_see_all(ann, bob, cyn, by_sfu=True)
-            finally:
-                await west.stop()
-    redis.stop()
+        shared = {"DATABASE_URL": url, "BUS_URL": redis.url, "SFU": "auto", "SFU_SERVERS": naming(*sfus)}
+        shared |= {"RATE_LIMITS": "off", "DRAIN_SECONDS": "2"}
+        east, west = ServerProcess(tmp_path / "east", **shared), ServerProcess(tmp_path / "west", **shared)
+        await asyncio.gather(east.start(), west.start())
+        try:
+            yield east, west
+        finally:
+            await asyncio.gather(*[node.stop() for node in (east, west) if node.is_running])
+
+
+async def test_a_node_that_is_killed_takes_no_media_along_and_an_sfu_that_is_killed_is_replaced(tmp_path: Path) -> None:
+    async with (
+        running_janus("one") as one,
+        running_janus("two") as two,
+        two_nodes(tmp_path, one, two) as (east, west),
+        stage(east) as scene,
+    ):
+        ann, bob, cyn = await scene.people("Ann", "Bob", "Cyn")
+        cyn.client.base_url = west.url
+        await scene.join(bob, cyn)
+        await scene.all_see_all(ann, bob, cyn, by_sfu=True)
+        links = [robot.session.link for robot in scene.robots]
+        for robot in scene.robots:
+            robot.client.base_url = west.url
+        await east.kill()
+        await scene.all_see_all(ann, bob, cyn, by_sfu=True)
+        await until(lambda: all(robot.connected(3) for robot in scene.robots), "all to be back at the other node")
+        assert [robot.session.link for robot in scene.robots] == links, "nothing was negotiated again"
+        assert links[0] is not None
+        epoch = links[0].epoch
+        holder = one if await people_at(one) else two
+        os.kill(holder.pid, signal.SIGKILL)
+        await until(lambda: all(robot.epoch > epoch for robot in scene.robots), "everybody to be told of another SFU")
+        await scene.all_see_all(ann, bob, cyn, by_sfu=True)
+
+
+async def test_an_sfu_is_emptied_and_nobody_is_said_to_have_left(tmp_path: Path) -> None:
+    """As docs/sfu.md says: the nodes are told one after the other. A call moves, and new ones go elsewhere."""
+    async with (
+        running_janus("one") as one,
+        running_janus("two") as two,
+        two_nodes(tmp_path, one, two) as (east, west),
+        stage(east) as scene,
+        stage(west) as other,
+    ):
+        ann, bob, cyn = await scene.people("Ann", "Bob", "Cyn")
+        await scene.join(bob, cyn)
+        await scene.all_see_all(ann, bob, cyn, by_sfu=True)
+        sessions, epoch = [robot.session.session_id for robot in scene.robots], ann.epoch
+        full, free = (one, two) if await people_at(one) else (two, one)
+        for node, beside in ((east, west), (west, east)):
+            node.change(SFU_SERVERS=naming(one, two, draining=full))
+            for robot in scene.robots:
+                robot.client.base_url = beside.url
+            await node.stop()
+            await node.start()
+        await until(lambda: all(robot.epoch > epoch for robot in scene.robots), "everybody to be told of another SFU")
+        await scene.all_see_all(ann, bob, cyn, by_sfu=True)
+        assert [robot.session.session_id for robot in scene.robots] == sessions, "nobody has left and come again"
+        # What a node let go of when it stopped, and nobody claimed, is there for a minute more.
+        behind = await people_at(full)
+        assert (behind < 3, await people_at(free)) == (True, 3)
+
+        robots = await other.people("Dan", "Eva", "Fay")
+        await other.join(*robots[1:])
+        await other.all_see_all(*robots, by_sfu=True)
+        assert (await people_at(full) <= behind, await people_at(free)) == (True, 6)

@@ -195,7 +195,7 @@ class CallsAtSfu:
         if call is not None and (call.topology, call.epoch) == (Topology.SFU, epoch) and call.sfu is not None:
             way = Way(epoch, Room(call.sfu, f"{call.call_id}.{epoch}", self._capacity))
             self._go(here, way)
-            if self._sfu.is_draining(call.sfu) and self._sfu.place() is not None:
+            if self._is_over(call.sfu, ""):
                 self._lost(here, way)
         held, here.held = here.held, []
         for session_id, message in held:
@@ -217,11 +217,17 @@ class CallsAtSfu:
         """An SFU is gone, is to be emptied, or can be used again."""
         is_usable = self._sfu.is_usable(name)
         for here in list(self._calls.values()):
-            if here.way is not None and here.way.room.sfu == name and not is_usable:
+            if here.way is not None and self._is_over(here.way.room.sfu, name):
                 self._lost(here, here.way)
             elif is_usable and here.way is None and here.view is not None and here.view.topology is not Topology.P2P:
                 # Those that wait for one, and those that made do without.
                 self._start(self._look_again(here))
+
+    def _is_over(self, sfu: str, changed: str) -> bool:
+        """Whether a call must go from `sfu` when `changed` has changed. One that is to be emptied keeps what has nowhere to go."""
+        if self._sfu.is_draining(sfu):
+            return self._sfu.place() is not None
+        return sfu == changed and not self._sfu.is_usable(sfu)
 
     async def _look_again(self, here: _CallHere) -> None:
         await self._until_it_answers(lambda: self._service.tick(here.call_id))

@@ -128,7 +128,7 @@ class JanusPool:
 
     def is_draining(self, name: str) -> bool:
         node = self._nodes.get(name)
-        return node is not None and node.server.draining
+        return node is not None and node.janus is not None and node.server.draining
 
     def watch(self, on_change: Callable[[str], None]) -> None:
         self._watchers.append(on_change)

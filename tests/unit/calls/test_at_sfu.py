@@ -70,18 +70,21 @@ class FakeSfu:
         self.seats: list[FakeSeat] = []
         self.claimed: list[Handles] = []
         self.is_gone = False
+        self.other: str | None = None
+        """Where calls go while this one is emptied."""
+        self.draining = False
         self.tell: Callable[[str], None] = lambda name: None
 
     def place(self) -> str | None:
-        return None if self.is_gone else "sfu-1"
+        return self.other if self.is_gone or self.draining else "sfu-1"
 
     def placed(self, name: str) -> None: ...
 
     def is_usable(self, name: str) -> bool:
-        return not self.is_gone
+        return name == self.other or not (self.is_gone or self.draining)
 
     def is_draining(self, name: str) -> bool:
-        return False
+        return name == "sfu-1" and self.draining
 
     def watch(self, on_change: Callable[[str], None]) -> None:
         self.tell = on_change
@@ -253,3 +256,16 @@ async def test_a_call_whose_sfu_is_gone_says_so_once_and_follows(world: World) -
     world.at_sfu.learn(TOPIC, world.view)
     await settle()
     assert [seat.room.name.rpartition(".")[2] for seat in world.sfu.seats] == ["1", "2"]
+
+
+async def test_an_sfu_that_is_emptied_keeps_a_call_until_there_is_another(world: World) -> None:
+    world.sfu.draining = True
+    await world.enter()
+    world.sfu.tell("sfu-1")
+    await settle()
+    assert world.calls.lost == []
+    assert len(world.sfu.seats) == 1
+    world.sfu.other = "sfu-2"
+    world.sfu.tell("sfu-2")
+    await settle()
+    assert world.calls.lost == [("sfu-1", 1)]
