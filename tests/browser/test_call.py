@@ -1,6 +1,8 @@
 """Two people, two real pages, one call: they ring, answer, see and hear each other, and hang up."""
 
+import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import httpx2
 import pytest
 from playwright.async_api import Browser
 
-from tests.browser.pages import PersonPage, chromium, converse, register
+from tests.browser.pages import PATIENCE_SECONDS, PersonPage, chromium, converse, register
 from tests.fakes.server import ServerProcess
 
 pytestmark = [pytest.mark.anyio, pytest.mark.media]
@@ -54,6 +56,16 @@ async def two_in_a_call(server: ServerProcess, browser: Browser, names: tuple[st
     return first, second
 
 
+async def both_are_traced(person: PersonPage, call_id: str) -> None:
+    """Return when the call's trace has what both sessions reported: it is written every few seconds."""
+    async with asyncio.timeout(PATIENCE_SECONDS), httpx2.AsyncClient(trust_env=False) as http:
+        while True:
+            answer = await http.get(f"{person.account.url}/v1/calls/{call_id}/trace", headers=person.account.headers)
+            if len(answer.json()["sessions"]) == 2:
+                return
+            await asyncio.sleep(0.1)  # nobody is told when it is
+
+
 async def test_two_people_see_and_hear_each_other(server: ServerProcess, browser: Browser) -> None:
     ada, linus = await two_in_a_call(server, browser, ("Ada", "Linus"))
     await ada.picture("4-call")
@@ -73,10 +85,21 @@ async def test_two_people_see_and_hear_each_other(server: ServerProcess, browser
     await ada.press("share")
     await linus.page.get_by_test_id("tile-screen").wait_for(state="detached")
 
+    call_id = await ada.page.evaluate("() => secureconnect.call.callId")
     await ada.press("leave")
     await ada.see("after-call")
     await linus.see("after-call")
     await ada.picture("7-after")
+
+    await both_are_traced(ada, call_id)
+    await ada.page.keyboard.press("Escape")
+    await ada.page.evaluate("() => { location.hash = '#/calls'; }")
+    await ada.press("history-trace")
+    await ada.see("trace-quality")
+    told = await ada.one("trace-quality").locator("dt, dd").all_inner_texts()
+    assert sorted(told[::2]) == ["Linus", "You"]
+    assert all(re.fullmatch(r"MOS \d\.\d, at worst \d\.\d · \d+ ms · [\d.]+% lost", words) for words in told[1::2]), told
+    await ada.picture("8-trace")
     assert ada.faults == []
     assert linus.faults == []
 

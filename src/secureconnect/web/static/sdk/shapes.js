@@ -27,7 +27,9 @@
  * @typedef {{user_id: string, display_name: string, outcome: RingOutcome|null, waiting: boolean, rang_at: string|null, ring_deadline: string|null,
  *   ended_at: string|null, summary: string, devices: DeviceTrace[]}} CalleeTrace
  * @typedef {{call_id: string, conversation_id: string, call_type: 'audio'|'video', status: CallStatus, end_reason: EndReason|null, caller_id: string,
- *   created_at: string, answered_at: string|null, ended_at: string|null, summary: string, callees: CalleeTrace[]}} Trace
+ *   created_at: string, answered_at: string|null, ended_at: string|null, summary: string, callees: CalleeTrace[], sessions: SessionQuality[]}} Trace
+ * @typedef {{session_id: string, user_id: string, first_at: string, last_at: string, readings: number, mos: number|null, worst_mos: number|null,
+ *   rtt_ms: number|null, worst_rtt_ms: number|null, loss: number|null, worst_loss: number|null}} SessionQuality
  * @typedef {{items: any[], next_cursor: string|null}} Page
  * @typedef {{audio_muted: boolean, video_muted: boolean, screen_share: boolean, hand_raised: boolean}} MediaState
  * @typedef {{level: number, rtt_ms: number|null, jitter_ms: number, loss: number, in_kbps: number, out_kbps: number, bitrate_kbps: number,

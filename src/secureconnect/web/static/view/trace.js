@@ -1,13 +1,14 @@
 /**
- * "Why did it not ring?": what became of a call's rings, person by person and device by device, with the times.
+ * "Why did it not ring?": what became of a call's rings, person by person and device by device, with the times; and how well who talked
+ * was connected.
  *
  * Called by the history and the thread.
  *
  * @import {Api} from '/sdk/api.js'
- * @import {CalleeTrace, DeviceTrace, Trace} from '/sdk/shapes.js'
+ * @import {CalleeTrace, DeviceTrace, SessionQuality, Trace} from '/sdk/shapes.js'
  * @typedef {{api: Api, own: string[]}} TraceSource  `own`: the ids by which this browser is known as a device
  */
-import { clock, seconds } from '../format.js';
+import { clock, number, seconds } from '../format.js';
 import { deviceName, ending, entryWords, verdict } from '../trace-words.js';
 import { problemText, t } from '../words.js';
 import { openDialog } from './dialog.js';
@@ -18,7 +19,8 @@ export async function showTrace({ api, own }, call) {
   const body = h('div', { class: 'trace', 'aria-busy': 'true' }, h('p', { class: 'muted' }, t('one_moment')));
   openDialog({ title: t('trace'), style: 'wide', test: 'trace-dialog', content: [body] });
   try {
-    fill(body, ...people(await api.trace(call.call_id), own));
+    const trace = await api.trace(call.call_id);
+    fill(body, ...people(trace, own), ...connections(trace, api.user?.user_id));
   } catch (error) {
     fill(body, h('p', { class: 'field-error' }, problemText(error)));
   }
@@ -43,4 +45,20 @@ function device(one, callee, own) {
     h('time', { dateTime: entry.at, title: clock(entry.at) }, `+${seconds(Date.parse(entry.at) - began)}`), h('span', {}, entryWords(entry))));
   return h('div', { test: 'trace-device' },
     h('h4', {}, deviceName(one, own), one.device && h('span', { class: 'muted' }, ` ${one.device}`)), h('ol', { class: 'timeline' }, ...lines));
+}
+
+/** @param {Trace} trace @param {string|undefined} ownId */
+function connections({ callees, sessions }, ownId) {
+  if (!sessions.length) return [];
+  const name = (/** @type {string} */ id) => (id === ownId ? t('you') : callees.find((one) => one.user_id === id)?.display_name ?? t('trace_caller'));
+  return [h('section', { class: 'details', test: 'trace-quality' }, h('h3', {}, t('trace_quality')),
+    h('dl', {}, ...sessions.flatMap((one) => [h('dt', {}, name(one.user_id)), h('dd', {}, figures(one))])))];
+}
+
+/** @param {SessionQuality} one */
+function figures({ mos, worst_mos: worst, rtt_ms: rtt, loss }) {
+  const say = (/** @type {number|null} */ value, /** @type {Intl.NumberFormatOptions} */ options) => (value === null ? '–' : number(value, options));
+  const score = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
+  return t('trace_session', { mos: say(mos, score), worst: say(worst, score), rtt: say(rtt, { maximumFractionDigits: 0 }),
+    loss: say(loss, { style: 'percent', maximumFractionDigits: 1 }) });
 }
