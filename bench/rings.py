@@ -94,13 +94,14 @@ async def server(database: str, folder: Path, stack: ExitStack) -> AsyncIterator
     """A fresh one on the first core, and where its database is."""
     settings = {"RATE_LIMITS": "off", "WEBPUSH_HOSTS": '["127.0.0.1"]', "VAPID_PRIVATE_KEY": new_private_key()}
     url = f"sqlite:///{folder / 'secureconnect.sqlite3'}"
+    apart = cores()
     if database == "postgresql":
-        settings["DATABASE_URL"] = url = stack.enter_context(running_postgres())
+        with running_on(apart[1] if apart else None):
+            settings["DATABASE_URL"] = url = stack.enter_context(running_postgres())
         schema = open_database(url)
         await migrate(schema)
         await schema.close()
     process = ServerProcess(folder, **settings)
-    apart = cores()
     with running_on(apart[0] if apart else None):
         await process.start()
     try:
