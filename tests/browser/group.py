@@ -38,8 +38,11 @@ GAP_METER = """
         };
         video.requestVideoFrameCallback(frame);
     };
-    setInterval(() => {
+    // At once: a video's first frame comes soon, and a pause that began before it must not seem to last until its second.
+    new MutationObserver(() => {
         for (const video of document.querySelectorAll('.tile .picture video')) if (!seen.has(video)) follow(video);
+    }).observe(document, { childList: true, subtree: true });
+    setInterval(() => {
         for (const tile of document.querySelectorAll('.tile[data-session]')) {
             const top = [...tile.querySelectorAll('video')].at(-1);
             const lit = tile.classList.contains('has-picture') && top.readyState >= 2;
