@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from secureconnect.bus import Bus, call_topic, user_topic
+from secureconnect.bus.announcement import Announcement
 from secureconnect.calls.call import Call
 from secureconnect.calls.commands import (
     AnsweredByDevice,
@@ -43,52 +44,59 @@ class Announcer:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    def announce(self, before: Call | None, after: Call, events: Iterable[Event], members: Iterable[UserId], now: datetime) -> None:
+    def announce(
+        self, before: Call | None, after: Call, events: Iterable[Event], members: Iterable[UserId], now: datetime
+    ) -> Announcement:
         """Publish one saved change: the call as it is now, what happened, and the news for all members."""
         view = view_of(after)
         topic = call_topic(after.call_id)
+        words = Announcement(self._bus)
         # The state before what happened: whoever leaves still hears what the call has become, and then goodbye.
-        self._bus.publish(topic, encode(CallFrame(after.call_id, now, view)))
+        words.publish(topic, encode(CallFrame(after.call_id, now, view)))
         for event in events:
-            self._tell_sessions(event, after, now)
-            self._tell_user(event, view, now)
+            _tell_sessions(words, event, after, now)
+            _tell_user(words, event, view, now)
         if before is not None and before.epoch != after.epoch and not after.over:
-            self._bus.publish(topic, encode(TopologyFrame(after.call_id, now, after.topology, after.epoch)))
+            words.publish(topic, encode(TopologyFrame(after.call_id, now, after.topology, after.epoch)))
         kind = CallEndedEvent if after.over else CallUpdated
         body = encode(kind(after.call_id, now, view))
         for user_id in members:
-            self._bus.publish(user_topic(user_id), body)
+            words.publish(user_topic(user_id), body)
+        return words
 
     def ringing(self, call_id: CallId, caller_id: UserId, user_id: UserId, now: datetime) -> None:
         """Tell the caller that a device of this person shows the ring: until then a call is only on its way."""
-        self._send(caller_id, encode(CallRinging(call_id, now, user_id)))
+        self._bus.publish(user_topic(caller_id), encode(CallRinging(call_id, now, user_id)))
 
-    def _tell_sessions(self, event: Event, call: Call, now: datetime) -> None:
-        topic = call_topic(call.call_id)
-        match event:
-            case SessionJoined(user_id, session):
-                one = call.participant(user_id)
-                name = one.display_name if one else ""
-                frame = JoinFrame(call.call_id, now, user_id, session.session_id, session.device_id, name)
-                self._bus.publish(topic, encode(frame), sender=str(session.session_id))
-            case SessionLeft(user_id, session_id, reason):
-                left = LeaveFrame(call.call_id, now, user_id, session_id, reason)
-                self._bus.publish(topic, encode(left), retain=(str(session_id), None))
 
-    def _tell_user(self, event: Event, view: CallView, now: datetime) -> None:
-        call_id = view.call_id
-        match event:
-            case Rang(user_id, waiting):
-                self._send(user_id, encode(CallIncoming(call_id, now, view, waiting)))
-            case AnsweredByDevice(user_id, device_id):
-                self._send(user_id, encode(CallAnsweredElsewhere(call_id, now, view, device_id)), but=device_id)
-            case DeclinedByDevice(user_id, device_id):
-                self._send(user_id, encode(CallDeclinedElsewhere(call_id, now, view, device_id)), but=device_id)
-            case Cancelled(user_id):
-                self._send(user_id, encode(CallCancelled(call_id, now, view)))
-            case Missed(user_id):
-                self._send(user_id, encode(CallMissed(call_id, now, view)))
+def _tell_sessions(words: Announcement, event: Event, call: Call, now: datetime) -> None:
+    topic = call_topic(call.call_id)
+    match event:
+        case SessionJoined(user_id, session):
+            one = call.participant(user_id)
+            name = one.display_name if one else ""
+            frame = JoinFrame(call.call_id, now, user_id, session.session_id, session.device_id, name)
+            words.publish(topic, encode(frame), sender=str(session.session_id))
+        case SessionLeft(user_id, session_id, reason):
+            left = LeaveFrame(call.call_id, now, user_id, session_id, reason)
+            words.publish(topic, encode(left), retain=(str(session_id), None))
 
-    def _send(self, user_id: UserId, body: bytes, *, but: object = None) -> None:
-        """To every device of the user; the one named as sender does not hear its own deed."""
-        self._bus.publish(user_topic(user_id), body, sender=str(but) if but is not None else "")
+
+def _tell_user(words: Announcement, event: Event, view: CallView, now: datetime) -> None:
+    call_id = view.call_id
+    match event:
+        case Rang(user_id, waiting):
+            _send(words, user_id, encode(CallIncoming(call_id, now, view, waiting)))
+        case AnsweredByDevice(user_id, device_id):
+            _send(words, user_id, encode(CallAnsweredElsewhere(call_id, now, view, device_id)), but=device_id)
+        case DeclinedByDevice(user_id, device_id):
+            _send(words, user_id, encode(CallDeclinedElsewhere(call_id, now, view, device_id)), but=device_id)
+        case Cancelled(user_id):
+            _send(words, user_id, encode(CallCancelled(call_id, now, view)))
+        case Missed(user_id):
+            _send(words, user_id, encode(CallMissed(call_id, now, view)))
+
+
+def _send(words: Announcement, user_id: UserId, body: bytes, *, but: object = None) -> None:
+    """To every device of the user; the one named as sender does not hear its own deed."""
+    words.publish(user_topic(user_id), body, sender=str(but) if but is not None else "")

@@ -15,6 +15,7 @@ from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.bus import Bus
+from secureconnect.bus.announcement import Announcement, all_told
 from secureconnect.calls import machine
 from secureconnect.calls.announce import Announcer
 from secureconnect.calls.call import Call, CallType, Session, Status
@@ -34,11 +35,12 @@ from secureconnect.calls.commands import (
     Person,
     Tick,
 )
+from secureconnect.calls.members import names_of, people_named, require, require_member
 from secureconnect.calls.receipt_book import ReceiptBook
 from secureconnect.calls.topology import MESH_CAPACITY
 from secureconnect.chat.events import Announcer as TimelineAnnouncer
 from secureconnect.clock import Clock
-from secureconnect.errors import Conflict, NotAMember, NotFound, NotJoined, Unavailable, Unprocessable
+from secureconnect.errors import Conflict, NotFound, NotJoined, Unavailable, Unprocessable
 from secureconnect.ids import CallId, ConversationId, DeviceId, IdFactory, NodeId, SessionId, UserId, short
 from secureconnect.media import Sfu
 from secureconnect.push.queue import PushQueue
@@ -125,15 +127,15 @@ class CallService:
         async def work(connection: AsyncConnection) -> _Decision:
             now = self._clock.now()
             conversation = await chat_store.hold_conversation(connection, request.conversation_id, caller_id)
-            names = await _names(connection, request.conversation_id)
+            names = await names_of(connection, request.conversation_id)
             if caller_id not in names:  # taken out while this waited
                 raise NotFound(chat_store.NOT_YOURS)
             earlier = await find_or_claim(connection, promise, call_id, now)
             if earlier is not None:
-                call = await _require(connection, CallId(earlier))
+                call = await require(connection, CallId(earlier))
                 return _Decision(call, Outcome(call, changed=False), list(names))
             await store.hold_people(connection, [caller_id, *request.callee_ids])
-            callees = await _people(connection, request.callee_ids, names)
+            callees = await people_named(connection, request.callee_ids, names)
             outcome = machine.initiate(
                 Initiate(
                     call_id=call_id,
@@ -159,9 +161,7 @@ class CallService:
         async with self._turn(request.conversation_id):
             # What it decides by is held: the conversation, with its members and the end of its timeline; then who is in a call.
             decision = await self._database.transact(work, isolation="committed")
-        self._publish(decision)
-        if decision.entry is not None:
-            self._timeline.message_created(decision.entry, decision.members)
+        await all_told(self._publish(decision))
         return decision.outcome.call
 
     async def join(self, user_id: UserId, call_id: CallId, device_id: DeviceId | None = None, mode: str | None = None) -> Call:
@@ -194,7 +194,7 @@ class CallService:
             raise Unprocessable("user_ids: name at least one person to ring.")
 
         async def make(connection: AsyncConnection, names: dict[UserId, str]) -> Command:
-            return Invite(user_id, await _people(connection, list(dict.fromkeys(user_ids)), names), ring)
+            return Invite(user_id, await people_named(connection, list(dict.fromkeys(user_ids)), names), ring)
 
         return await self._command(call_id, make, user_id)
 
@@ -216,8 +216,8 @@ class CallService:
         """The call. Raises NotFound."""
 
         async def work(connection: AsyncConnection) -> Call:
-            call = await _require(connection, call_id)
-            await _require_member(connection, call, user_id)
+            call = await require(connection, call_id)
+            await require_member(connection, call, user_id)
             return call
 
         return await self._database.read(work)
@@ -305,7 +305,7 @@ class CallService:
 
     async def look(self, call_id: CallId) -> Call:
         """The call, for whoever serves it and not for a person. Raises NotFound."""
-        return await self._database.read(lambda connection: _require(connection, call_id))
+        return await self._database.read(lambda connection: require(connection, call_id))
 
     async def media_lost(self, call_id: CallId, sfu: str, epoch: int) -> None:
         """The SFU of this epoch is gone: the call goes on by another. May come from several nodes."""
@@ -315,9 +315,9 @@ class CallService:
         """Load, decide, save, publish; again when somebody else was faster. With `user_id`, only for members."""
 
         async def work(connection: AsyncConnection) -> _Decision | None:
-            before = await _require(connection, call_id)
+            before = await require(connection, call_id)
             # Who comes in is a member when this is written: whoever takes them out waits, and then takes them out here.
-            names = await _names(connection, before.conversation_id, held=callable(command))
+            names = await names_of(connection, before.conversation_id, held=callable(command))
             if user_id is not None and user_id not in names:
                 raise NotFound
             ready = await command(connection, names) if callable(command) else command
@@ -338,18 +338,22 @@ class CallService:
                 # The call has a version, and what else decides is held: nothing here needs more.
                 decision = await self._database.transact(work, isolation="snapshot")
                 if decision is not None:
-                    self._publish(decision)
-                    return decision.outcome.call
-        raise Unavailable("This call changes faster than this node can follow; try again.")
+                    words = self._publish(decision)
+                    break
+            else:
+                raise Unavailable("This call changes faster than this node can follow; try again.")
+        if user_id is not None:  # somebody waits for the answer
+            await all_told(words)
+        return decision.outcome.call
 
     def _turn(self, about: UUID) -> asyncio.Lock:
         """Held while something is written about a call, or a call is added to a conversation: here they need not race."""
         return self._turns.setdefault(about, asyncio.Lock())
 
-    def _publish(self, decision: _Decision) -> None:
+    def _publish(self, decision: _Decision) -> list[Announcement]:
         outcome = decision.outcome
         if not outcome.changed:
-            return
+            return []
         call = outcome.call
         log.info(
             "call changed",
@@ -362,36 +366,11 @@ class CallService:
         if call.sfu is not None and (decision.before is None or decision.before.epoch != call.epoch):
             self._sfu.placed(call.sfu)
         self._on_change(decision.before, call)
-        self._announcer.announce(decision.before, call, outcome.events, decision.members, self._clock.now())
+        words = [self._announcer.announce(decision.before, call, outcome.events, decision.members, self._clock.now())]
+        if decision.entry is not None:
+            words.append(self._timeline.message_created(decision.entry, decision.members))
         if decision.has_pushes:
             self._pushes.wake()
         if self._webhooks is not None:
             self._webhooks.wake()
-
-
-async def _require(connection: AsyncConnection, call_id: CallId) -> Call:
-    call = await store.load(connection, call_id)
-    if call is None:
-        raise NotFound
-    return call
-
-
-async def _require_member(connection: AsyncConnection, call: Call, user_id: UserId) -> None:
-    try:
-        await chat_store.require_member(connection, call.conversation_id, user_id)
-    except NotFound:
-        raise NotFound from None  # the same words as for a call that does not exist
-
-
-async def _names(connection: AsyncConnection, conversation_id: ConversationId, *, held: bool = False) -> dict[UserId, str]:
-    """The members' names by id; empty when there is no such conversation. When `held`, they stay members until the commit."""
-    find = chat_store.hold_members if held else chat_store.members_of
-    return {member.user_id: member.display_name for member in await find(connection, conversation_id)}
-
-
-async def _people(connection: AsyncConnection, user_ids: Sequence[UserId], names: dict[UserId, str]) -> tuple[Person, ...]:
-    """Those to ring, with names and whether they are in another call. Raises NotAMember."""
-    if any(user_id not in names for user_id in user_ids):
-        raise NotAMember
-    busy = await store.busy_among(connection, user_ids)
-    return tuple(Person(user_id, names[user_id], user_id in busy) for user_id in user_ids)
+        return words

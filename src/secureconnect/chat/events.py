@@ -6,6 +6,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from secureconnect.bus import Bus, user_topic
+from secureconnect.bus.announcement import Announcement
 from secureconnect.chat.conversation import Conversation
 from secureconnect.clock import Clock
 from secureconnect.ids import ConversationId, UserId
@@ -29,28 +30,36 @@ class ConversationUpdated(Struct, frozen=True, tag="conversation.updated"):
 
 
 class Announcer:
-    """Publishes to the topics of users. Never waits and never fails: what it says is in the database already."""
+    """Publishes to the topics of users. Never waits and never fails: what it says is in the database already.
+
+    What each method returns can be waited for: that it is told.
+    """
 
     def __init__(self, bus: Bus, clock: Clock) -> None:
         self._bus = bus
         self._clock = clock
 
-    def message_created(self, message: Message, members: Iterable[UserId]) -> None:
+    def message_created(self, message: Message, members: Iterable[UserId]) -> Announcement:
         """The same words to all, encoded once."""
-        body = encode(MessageCreated(message, self._clock.now()))
+        words, body = Announcement(self._bus), encode(MessageCreated(message, self._clock.now()))
         for user_id in members:
-            self._bus.publish(user_topic(user_id), body)
+            words.publish(user_topic(user_id), body)
+        return words
 
-    def conversation_updated(self, views: Mapping[UserId, Conversation]) -> None:
+    def conversation_updated(self, views: Mapping[UserId, Conversation]) -> Announcement:
         """To each their own view: unread counts differ."""
+        words = Announcement(self._bus)
         for user_id, view in views.items():
-            self._tell(user_id, view.conversation_id, view)
+            self._tell(words, user_id, view.conversation_id, view)
+        return words
 
-    def conversation_gone(self, conversation_id: ConversationId, members: Iterable[UserId]) -> None:
+    def conversation_gone(self, conversation_id: ConversationId, members: Iterable[UserId]) -> Announcement:
         """To those who are no longer in it."""
+        words = Announcement(self._bus)
         for user_id in members:
-            self._tell(user_id, conversation_id, None)
+            self._tell(words, user_id, conversation_id, None)
+        return words
 
-    def _tell(self, user_id: UserId, conversation_id: ConversationId, view: Conversation | None) -> None:
+    def _tell(self, words: Announcement, user_id: UserId, conversation_id: ConversationId, view: Conversation | None) -> None:
         event = ConversationUpdated(conversation_id, view, self._clock.now())
-        self._bus.publish(user_topic(user_id), encode(event))
+        words.publish(user_topic(user_id), encode(event))

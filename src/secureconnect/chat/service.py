@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.bus import Bus
+from secureconnect.bus.announcement import all_told
 from secureconnect.chat.conversation import Conversation, seen_by, seen_by_each
 from secureconnect.chat.events import Announcer
 from secureconnect.clock import Clock
@@ -75,7 +76,7 @@ class ChatService:
         # whoever comes second with one runs again and finds the first.
         is_new, views = await self._database.transact(work, isolation="committed")
         if is_new:
-            self._announcer.conversation_updated(views)
+            await self._announcer.conversation_updated(views).told()
         return views[user_id]
 
     async def get(self, user_id: UserId, conversation_id: ConversationId) -> Conversation:
@@ -146,9 +147,9 @@ class ChatService:
 
         # Held, nobody else comes, goes or inherits; the row that is deleted waits for calls that just let its member in.
         views = await self._database.transact(work, isolation="committed")
-        self._announcer.conversation_gone(conversation_id, [leaving_id])
-        self._announcer.conversation_updated(views)
+        words = self._announcer.conversation_gone(conversation_id, [leaving_id]), self._announcer.conversation_updated(views)
         await self._on_member_removed(conversation_id, leaving_id)
+        await all_told(words)
 
     async def delete(self, user_id: UserId, conversation_id: ConversationId) -> None:
         """End the conversation for everybody, as an owner. Raises Forbidden to other members."""
@@ -162,9 +163,10 @@ class ChatService:
             return [member.user_id for member in members]
 
         gone = await self._database.transact(work, isolation="committed")
-        self._announcer.conversation_gone(conversation_id, gone)
+        words = self._announcer.conversation_gone(conversation_id, gone)
         for member_id in gone:
             await self._on_member_removed(conversation_id, member_id)
+        await words.told()
 
     async def mark_read(self, user_id: UserId, conversation_id: ConversationId, message_id: MessageId) -> None:
         """Everything up to this message is read; one older than the present mark changes nothing. Tells the user's devices."""
@@ -185,7 +187,7 @@ class ChatService:
         # Messages stay as they are, and the statement that moves the mark compares it with what is there: nothing to hold.
         view = await self._database.transact(work, isolation="committed")
         if view is not None:
-            self._announcer.conversation_updated({user_id: view})
+            await self._announcer.conversation_updated({user_id: view}).told()
 
     async def send(
         self, user_id: UserId, conversation_id: ConversationId, content: str, promise: Idempotency | None = None
@@ -207,7 +209,7 @@ class ChatService:
 
         # Held, the newest message stays the newest, and the sender a member.
         message, members = await self._database.transact(work, isolation="committed")
-        self._announcer.message_created(message, members)
+        await self._announcer.message_created(message, members).told()
         return message
 
     async def timeline(
@@ -237,7 +239,7 @@ class ChatService:
 
         # Held, its members stay those that `change` looked at.
         views = await self._database.transact(work, isolation="committed")
-        self._announcer.conversation_updated(views)
+        await self._announcer.conversation_updated(views).told()
         return views
 
 
