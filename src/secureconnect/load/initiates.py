@@ -13,14 +13,14 @@ from uuid import UUID
 from rich.console import Console
 from rich.progress import Progress
 
-from secureconnect.load.calls import Schedule, gather_pairs
+from secureconnect.load.calls import gather_pairs
 from secureconnect.load.one_call import Pair
 from secureconnect.load.options import InitiatesOptions
-from secureconnect.load.people import end, initiate, unfinished
-from secureconnect.load.report import Case, Report, machine, quantile
+from secureconnect.load.paced import Paced
+from secureconnect.load.people import initiate
+from secureconnect.load.report import Case, Report, machine
 from secureconnect.load.rest import LoadError, Rest
 from secureconnect.load.target import Target, open_target
-from secureconnect.load.traffic import elapse
 
 
 class Beside(Protocol):
@@ -71,69 +71,33 @@ class _Run:
 
     def __init__(self, rest: Rest, target: Target, options: InitiatesOptions, pairs: Sequence[Pair], beside: Beside | None) -> None:
         self._rest = rest
-        self._target = target
-        self._options = options
-        self._pairs = pairs
+        self._paced = Paced("initiate", rest, target, options, pairs)
         self._beside = beside
         self._answered: list[float] = []
         self._rang: list[float] = []
-        self._late: list[float] = []
-        self.errors: Counter[str] = Counter()
+
+    @property
+    def errors(self) -> Counter[str]:
+        return self._paced.errors
 
     async def measure(self, progress: Progress) -> dict[str, float]:
         """Initiate until time is over; the values of the report."""
         for _ in range(WARM_UP_CALLS):
-            await asyncio.gather(*(self._ring(pair, time.perf_counter()) for pair in self._pairs))
+            await asyncio.gather(*(self._ring(pair, time.perf_counter()) for pair in self._paced.pairs))
         self._answered.clear()
         self._rang.clear()
-        process = self._target.process
-        cpu, driver_cpu = process.cpu_seconds() if process else 0.0, time.process_time()
-        started = time.perf_counter()
-        schedule = Schedule(self._options.rate, self._options.seconds)
-        work = [asyncio.create_task(self._keep_ringing(pair, schedule)) for pair in self._pairs]
-        task = progress.add_task("initiates", total=self._options.seconds)
-        await elapse(self._options.seconds, lambda passed: progress.update(task, completed=passed))
-        await asyncio.gather(*work)
-        seconds = time.perf_counter() - started
-        values = {
-            "initiates": float(len(self._rang)),
-            "initiates_per_s": len(self._rang) / seconds,
-            "driver_busy": (time.process_time() - driver_cpu) / seconds,
-            **self._latencies(),
-        }
-        if process:
-            spent = process.cpu_seconds() - cpu
-            values["initiate_cpu_ms"] = spent / max(len(self._rang), 1) * 1e3
-            values["server_busy"] = spent / seconds
-        return values
+        return await self._paced.measure(progress, self._initiate, lambda: {"initiate": self._answered, "ring": self._rang})
 
     async def clear(self) -> None:
-        """End the newest calls, as far as one page shows them; the others ring until their time is over."""
-        for pair in self._pairs:
-            try:
-                for call in await unfinished(self._rest, pair.caller):
-                    await end(self._rest, pair.caller, call.call_id)
-            except LoadError as error:
-                self.errors[f"while clearing up: {error}"] += 1
+        """End the newest calls; the others ring until their time is over."""
+        for pair in self._paced.pairs:
+            await self._paced.clear(pair)
 
-    def _latencies(self) -> dict[str, float]:
-        samples = {"initiate": sorted(self._answered), "ring": sorted(self._rang)}
-        if self._options.rate is not None:
-            samples["late"] = sorted(self._late)
-        return {
-            f"{name}_p{percent}_ms": quantile(ordered, percent / 100) * 1e3
-            for name, ordered in samples.items()
-            for percent in (50, 99)
-        }
-
-    async def _keep_ringing(self, pair: Pair, schedule: Schedule) -> None:
-        while (moment := schedule.next()) is not None:
-            await asyncio.sleep(moment - time.perf_counter())
-            self._late.append(time.perf_counter() - moment)
-            # With a rate it counts from when it was due, so that a pause of the server or of ours is seen.
-            call_id = await self._ring(pair, moment)
-            if call_id is not None and self._beside is not None:
-                self._beside.began(call_id, moment)
+    async def _initiate(self, pair: Pair, moment: float) -> None:
+        # With a rate it counts from when it was due, so that a pause of the server or of ours is seen.
+        call_id = await self._ring(pair, moment)
+        if call_id is not None and self._beside is not None:
+            self._beside.began(call_id, moment)
 
     async def _ring(self, pair: Pair, began: float) -> UUID | None:
         try:
