@@ -2,37 +2,35 @@
 
 import asyncio
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from tests.fakes.certificates import self_signed
-from tests.fakes.ports import free_port
+from tests.fakes.program import Program
 from tests.fakes.server import SECRET
 
 CONFIGURATION = Path(__file__).parents[2] / "deploy/haproxy.cfg"
 SERVERS_A_BACKEND = 3
-START_SECONDS = 10.0
+RELOAD_SECONDS = 10.0
 
 
-class Gateway:
+class Gateway(Program):
     """HAProxy in front of nodes, each named by its port; with fewer than the file has places for, the first stands for the rest."""
+
+    name = "haproxy"
+    start_seconds = 10.0
+    does_not_start = "the gateway does not start, or finds no node that is ready"
 
     def __init__(self, nodes: Sequence[int], *, port: int | None = None, **limits: int) -> None:
         """`limits`: GATEWAY_… settings in small letters, such as `connections_per_address`."""
-        if shutil.which("haproxy") is None:
-            raise RuntimeError("haproxy is not installed: run tests/engines")
-        self._folder = Path(tempfile.mkdtemp(prefix="secureconnect-haproxy-"))
-        self.certificate, key = self_signed(self._folder)
-        bundle = self._folder / "bundle.pem"
+        super().__init__(port)
+        self.certificate, key = self_signed(self.folder)
+        bundle = self.folder / "bundle.pem"
         bundle.write_bytes(self.certificate.read_bytes() + key.read_bytes())
-        self.port = port or free_port()
-        self.admin = self._folder / "admin.sock"
+        self.admin = self.folder / "admin.sock"
         places = [*nodes, *[nodes[0]] * SERVERS_A_BACKEND][:SERVERS_A_BACKEND]
-        self._environment = {
+        self.environment = {
             "PATH": os.environ["PATH"],
             "GATEWAY_BIND": f"127.0.0.1:{self.port}",
             "GATEWAY_CERTIFICATE": str(bundle),
@@ -45,33 +43,17 @@ class Gateway:
                 for number, node in enumerate(places, 1)
             },
         }
-        self._process: asyncio.subprocess.Process | None = None
-
-    @property
-    def said(self) -> str:
-        """Everything it wrote: a line a request, in the format of the file that we ship."""
-        return (self._folder / "words").read_text()
 
     @property
     def url(self) -> str:
         return f"https://127.0.0.1:{self.port}"
 
-    async def start(self) -> None:
-        """Start, and return once every backend has a node that is ready. Raises RuntimeError when that takes too long."""
-        words = self._folder / "words"
-        with words.open("wb") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                *("haproxy", "-W", "-db", "-f", str(CONFIGURATION)), env=self._environment, stdout=output, stderr=output
-            )
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                await self._until_up()
-        except TimeoutError:
-            said = words.read_text()[-2000:]
-            await self.stop()
-            raise RuntimeError(f"the gateway does not start, or finds no node that is ready:\n{said}") from None
+    @property
+    def command(self) -> Sequence[str]:
+        return (self.name, "-W", "-db", "-f", str(CONFIGURATION))
 
-    async def _until_up(self) -> None:
+    async def until_ready(self) -> None:
+        """Return when every backend has a node that is ready."""
         while True:
             states = await self._states()
             backends = {name: state for (name, server), state in states.items() if server == "BACKEND"}
@@ -107,10 +89,10 @@ class Gateway:
 
     async def reload(self) -> None:
         """A new worker takes the port, and this returns when it has; the old one keeps the sockets it has."""
-        assert self._process is not None
+        assert self.process is not None
         before = await self._worker()
-        self._process.send_signal(signal.SIGUSR2)
-        async with asyncio.timeout(START_SECONDS):
+        self.process.send_signal(signal.SIGUSR2)
+        async with asyncio.timeout(RELOAD_SECONDS):
             while True:
                 if await self._worker() not in ("", before):
                     return
@@ -123,19 +105,3 @@ class Gateway:
         except OSError:
             return ""
         return next((line for line in info.splitlines() if line.startswith("Pid:")), "")
-
-    async def stop(self) -> None:
-        """End it, sockets and all."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.terminate()
-            await self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    async def __aenter__(self) -> "Gateway":
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.stop()
