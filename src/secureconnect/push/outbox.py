@@ -1,8 +1,8 @@
 """Sends what is in the outbox, at least once, and never what is over. One loop, started by app; any node sends anything.
 
 Each provider has a lane of its own, and in the one of Web Push each push service its own places, so that one that hangs delays no
-other. Decides nothing about calls: the claim looks whether
-somebody still rings. Between claim and answer a process may die; then the lease runs out and another one sends.
+other. Decides nothing about calls: the claim looks whether somebody still rings. Between claim and answer a process may die; then
+the lease runs out and another one sends.
 """
 
 import asyncio

@@ -98,8 +98,7 @@ class Database:
         `snapshot` (REPEATABLE READ) is for work on one thing that has a version, and that holds under locks what else it decides
         by: PostgreSQL counts conflicts of serializable transactions by pages, and neighbours in an index cost each other theirs.
         `committed` (READ COMMITTED) is for work that takes rows under locks of its own, such as claims of a queue, or changes of a
-        conversation, which hold it. Where there is
-        no such level (SQLite, CockroachDB), all are serializable.
+        conversation, which hold it. Where there is no such level (SQLite, CockroachDB), all are serializable.
 
         Whatever `work` raises rolls back. Raises Unavailable when the database cannot be reached or keeps refusing, and
         OutcomeUnknown when it went away while it was told to commit.
