@@ -14,20 +14,17 @@
 import { ApiError } from './api.js';
 import { Forwarding, Viewport } from './forwarding.js';
 import { Paths } from './paths.js';
+import { Presence } from './presence.js';
 import { Signaling } from './protocol.js';
 import { reportOf } from './quality.js';
 import { Reporter } from './reporter.js';
-import { othersOf } from './roster.js';
+import { othersOf, sessionsOf } from './roster.js';
 import { announcements, mediaOf, reduce, withCall } from './snapshot.js';
 
 const TICK_MS = 2_000;
 const LISTEN_MS = 250;
 /** A socket that works acknowledges sooner, once there is reason to ask. */
 const PROBE_MS = 800;
-/** A session that should have offered and did not within this time gets an offer from here. */
-const OFFER_OVERDUE_MS = 5_000;
-/** How loud somebody counts of whom is known only that they talk. */
-const TALKING_LEVEL = 0.2;
 const NEGOTIATION = new Set(['offer', 'answer', 'ice_candidate', 'switched']);
 const LIVE = new Set(['ringing', 'active']);
 
@@ -45,12 +42,11 @@ const LIVE = new Set(['ringing', 'active']);
 export class Call extends EventTarget {
   /** @type {Map<string, QualityReport>} */ reports = new Map();
   /** @type {OverReason|null} */ reason = null;
-  /** @type {Map<string, number>} by session */ #lostAt = new Map();
-  /** @type {Map<string, number>} by session */ #seenAt = new Map();
   /** @type {string|null} that this page was welcomed as */ #session = null;
   #hand = false;
   #reporter = new Reporter();
   #forwarding = new Forwarding();
+  #presence = new Presence();
   /** @type {CallState} */ #lastState = 'connecting';
   /** @type {ReturnType<typeof setInterval>[]} */ #timers = [];
 
@@ -154,7 +150,7 @@ export class Call extends EventTarget {
   /** Everybody else, in the order of the snapshot. @returns {Other[]} */
   others() {
     return othersOf(this.snapshot, { userId: this.api.user?.user_id, sessionId: this.sessionId }, (id) => ({
-      lost_at: this.#lostAt.get(id) ?? null, peer: this.paths.of(id), paused: this.#forwarding.paused(id), report: this.reports.get(id) ?? null,
+      lost_at: this.#presence.lostAt(id), peer: this.paths.of(id), paused: this.#forwarding.paused(id), report: this.reports.get(id) ?? null,
     }));
   }
 
@@ -204,7 +200,7 @@ export class Call extends EventTarget {
 
   /** How loud each other session is just now, 0 to 1. @returns {Map<string, number>} */
   loudness() {
-    return new Map([...this.paths.loudness()].map(([id, level]) => [id, level || (this.#forwarding.isTalking(id) ? TALKING_LEVEL : 0)]));
+    return new Map([...this.paths.loudness()].map(([id, level]) => [id, level || this.#forwarding.loudness(id)]));
   }
 
   /** Say which pictures are on the screen, so that the SFU sends those, in that size. @param {Tile[]} tiles in device pixels */
@@ -222,8 +218,8 @@ export class Call extends EventTarget {
    * @returns {Promise<(PeerStatistics & {user_id: string})[]>} one entry for each other session
    */
   async statistics() {
-    const users = new Map(this.record.participants.flatMap((one) => one.sessions.map((session) => [session.session_id, one.user_id])));
-    return (await this.paths.statistics()).map((entry) => ({ ...entry, user_id: users.get(entry.session_id) ?? '' }));
+    const sessions = sessionsOf(this.record);
+    return (await this.paths.statistics()).map((entry) => ({ ...entry, user_id: sessions.get(entry.session_id)?.user_id ?? '' }));
   }
 
   /** @param {Frame} frame */
@@ -281,18 +277,15 @@ export class Call extends EventTarget {
   /** The media goes the way of the snapshot. */
   #follow() {
     const { topology, epoch } = this.snapshot;
-    const others = this.record.participants.flatMap((one) => one.sessions.map((session) => session.session_id)).filter((id) => id !== this.sessionId);
-    this.paths.follow(topology, epoch, new Set(others));
+    const others = new Set(sessionsOf(this.record).keys());
+    if (this.sessionId) others.delete(this.sessionId);
+    this.paths.follow(topology, epoch, others);
   }
 
   /** The snapshot moved: close what left, remember who is gone since when. */
   #followed() {
-    const sessions = new Map(this.record.participants.flatMap((one) => one.sessions.map((session) => [session.session_id, session])));
     if (this.#session !== null) this.#follow();
-    for (const [id, session] of sessions) {
-      if (session.connected) this.#lostAt.delete(id);
-      else if (!this.#lostAt.has(id)) this.#lostAt.set(id, Date.now());
-    }
+    this.#presence.follow(sessionsOf(this.record), Date.now());
     this.#emit('change');
     this.#emitState();
     if (!LIVE.has(this.record.status)) this.#finish('ended');
@@ -331,9 +324,11 @@ export class Call extends EventTarget {
     const connections = await this.paths.measure();
     if (this.reason) return;
     const now = Date.now();
-    if (this.signaling.state === 'open') await this.paths.mend((id) => !this.#lostAt.has(id));
-    this.#offerOverdue(now);
-    this.#report(now, connections);
+    if (this.signaling.state === 'open') await this.paths.mend((id) => this.#presence.lostAt(id) === null);
+    if (this.signaling.state === 'open' && this.paths.isDirect) for (const id of this.#presence.overdue(this.others(), now)) this.paths.offer(id);
+    // The report is also this socket's heartbeat: it is acknowledged, or the socket is dead.
+    const frame = this.#reporter.note(now, connections, this.signaling.state === 'open', this.#forwarding.isLimited);
+    if (frame) this.signaling.send(frame);
     this.#emit('quality');
   }
 
@@ -342,23 +337,6 @@ export class Call extends EventTarget {
     const { at, ...report } = this.history.at(-1) ?? { at: 0, ...reportOf([]) };
     this.signaling.probe({ type: 'quality', report }, PROBE_MS);
     void this.paths.revive();
-  }
-
-  /** An offer may be lost with the page that owed it. @param {number} now */
-  #offerOverdue(now) {
-    if (this.signaling.state !== 'open' || !this.paths.isDirect) return;
-    for (const other of this.others()) {
-      if (!other.session_id) continue;
-      const since = other.peer || other.state === 'reconnecting' ? now : this.#seenAt.get(other.session_id) ?? now;
-      this.#seenAt.set(other.session_id, since);
-      if (now - since > OFFER_OVERDUE_MS) this.paths.offer(other.session_id);
-    }
-  }
-
-  /** The report is also this socket's heartbeat: it is acknowledged, or the socket is dead. @param {number} now @param {import('./quality.js').Measured[]} connections */
-  #report(now, connections) {
-    const frame = this.#reporter.note(now, connections, this.signaling.state === 'open', this.#forwarding.isLimited);
-    if (frame) this.signaling.send(frame);
   }
 
   /** The socket was refused: the call may be over, or the session may have been gone for too long. @returns {Promise<boolean>} try again */

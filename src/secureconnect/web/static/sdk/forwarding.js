@@ -13,6 +13,8 @@
 const TELL_EVERY_MS = 300;
 /** A size that differs by less is the same to an SFU that has three. */
 const STEP_PX = 40;
+/** How loud somebody counts of whom is known only that they talk. */
+const TALKING_LEVEL = 0.2;
 
 /** Which pictures are on the screen, and how large: told to the server when it changes, so that nothing is sent that nobody sees. */
 export class Viewport {
@@ -81,8 +83,8 @@ export class Forwarding {
     return [...this.#layers.values()].some((layer) => layer.reason === 'bandwidth');
   }
 
-  /** @param {string} sessionId @returns {boolean} */
-  isTalking(sessionId) {
-    return this.#talking.has(sessionId);
+  /** As far as the SFU has told, 0 to 1. @param {string} sessionId @returns {number} */
+  loudness(sessionId) {
+    return this.#talking.has(sessionId) ? TALKING_LEVEL : 0;
   }
 }

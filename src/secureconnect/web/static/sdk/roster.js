@@ -4,7 +4,8 @@
  * Called by call.js. Pure.
  *
  * @import {MediaPath} from './paths.js'
- * @import {MediaState, Participant, QualityReport, Session, Snapshot} from './shapes.js'
+ * @import {CallRecord, MediaState, Participant, QualityReport, Session, Snapshot} from './shapes.js'
+ * @typedef {Session & {user_id: string}} SessionOf  a session, and whose it is
  * @typedef {object} Other  somebody else in the call: one entry a session, or one without a session for those who ring or are on their way
  * @property {string} user_id @property {string} display_name
  * @property {string|null} session_id
@@ -21,6 +22,11 @@ import { DEFAULT_MEDIA, mediaOf } from './snapshot.js';
 
 /** @type {Known} */
 const NOTHING = { lost_at: null, peer: null, paused: null, report: null };
+
+/** Everybody's sessions, by their ids. @param {CallRecord} record @returns {Map<string, SessionOf>} */
+export function sessionsOf({ participants }) {
+  return new Map(participants.flatMap(({ user_id, sessions }) => sessions.map((one) => [one.session_id, { ...one, user_id }])));
+}
 
 /**
  * @param {Snapshot} snapshot
