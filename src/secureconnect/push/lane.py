@@ -6,8 +6,10 @@ would cost more than to send does.
 """
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
@@ -29,6 +31,25 @@ LAST_WORDS_SECONDS = 1.0
 """How long the end of a lane may take to write down what was answered."""
 ALL_SERVICES = 8
 """So many times what one service may have is under way in all: that many can hang before one that does not has to wait."""
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Seconds until the second attempt, doubled each time and spread by a quarter, up to `last`."""
+
+    first: float
+    last: float
+
+    def again(self, verdict: Verdict, attempts: int, now: datetime, expires_at: datetime) -> datetime | None:
+        """When a Retry after so many attempts is tried again: in a growing while, or later when that was asked for.
+
+        None when it is over, or would be too late.
+        """
+        if not isinstance(verdict, Retry):
+            return None
+        pause = min(self.last, self.first * 2 ** min(attempts - 1, 20)) * random.uniform(0.75, 1.25)  # noqa: S311  (jitter, not a secret)
+        moment = now + timedelta(seconds=max(verdict.after or 0.0, pause))
+        return moment if moment < expires_at else None
 
 
 class Desk(Protocol[T, A]):

@@ -6,7 +6,6 @@ the lease runs out and another one sends.
 """
 
 import asyncio
-import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,7 +16,7 @@ from secureconnect.clock import Clock
 from secureconnect.errors import ServiceError, Unavailable
 from secureconnect.ids import NodeId, short
 from secureconnect.push import Attempt, Delivered, Gone, Outcome, Provider, Push, Refused, Retry, Sender, Verdict
-from secureconnect.push.lane import Lane
+from secureconnect.push.lane import Backoff, Lane
 from secureconnect.store import Database
 from secureconnect.store import push as store
 from secureconnect.store.push import Answer
@@ -30,8 +29,7 @@ SEND_SECONDS = 8.0
 """How long a provider may take to answer."""
 LEASE = timedelta(seconds=4)
 """How long what a process had in hand when it died waits for another. Renewed while a provider takes its time."""
-FIRST_BACKOFF, LAST_BACKOFF = 0.5, 60.0
-"""Seconds until the second attempt, doubled each time and spread by a quarter, up to a minute."""
+BACKOFF = Backoff(0.5, 60.0)
 HISTORY = 20
 """Attempts of one push that are remembered one by one, the last: a ring has no more, a notice is tried for a day."""
 TIDYING_SECONDS = 3600.0
@@ -156,9 +154,7 @@ class _Desk:
     def judge(self, push: Push, verdict: Verdict, sent_at: datetime) -> Answer:
         """Whether it is over, and how, or when it is tried again."""
         now, detail = self._clock.now(), verdict.detail
-        again = now + _pause(push.attempts, verdict.after) if isinstance(verdict, Retry) else None
-        if again is not None and again >= push.expires_at:
-            again = None
+        again = BACKOFF.again(verdict, push.attempts, now, push.expires_at)
         outcome = _outcome_of(verdict)
         word = "retried" if again is not None else str(outcome)
         log.info(
@@ -179,12 +175,6 @@ class _Desk:
         """Of what another has taken meanwhile nothing is written down: it sends it again, and its word counts."""
         work = partial(store.write_down, answers=answers, owner=self._node_id)
         await self._database.transact(work, isolation="committed")
-
-
-def _pause(attempts: int, after: float | None) -> timedelta:
-    """How long to wait before the next attempt: what the provider asked for, or a growing while."""
-    backoff = min(LAST_BACKOFF, FIRST_BACKOFF * 2 ** min(attempts - 1, 10))
-    return timedelta(seconds=max(after or 0.0, backoff * random.uniform(0.75, 1.25)))  # noqa: S311  (jitter, not a secret)
 
 
 def _outcome_of(verdict: Verdict) -> Outcome:

@@ -6,7 +6,6 @@ One lane, started by app; any node sends any event.
 """
 
 import asyncio
-import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,7 +21,7 @@ from secureconnect.clock import Clock
 from secureconnect.errors import ServiceError
 from secureconnect.ids import IdFactory, NodeId, short
 from secureconnect.push import Delivered, Gone, Refused, Retry, Verdict
-from secureconnect.push.lane import Lane
+from secureconnect.push.lane import Backoff, Lane
 from secureconnect.store import Database
 from secureconnect.store import webhooks as store
 from secureconnect.store.webhooks import Answer
@@ -38,8 +37,7 @@ SEND_SECONDS = 15.0
 """How long the application may take to answer."""
 LEASE = timedelta(seconds=4)
 """How long what a process had in hand when it died waits for another. Renewed while the application takes its time."""
-FIRST_BACKOFF, LAST_BACKOFF = 1.0, 3600.0
-"""Seconds until the second attempt, doubled each time and spread by a quarter, up to an hour."""
+BACKOFF = Backoff(1.0, 3600.0)
 SETTLED = timedelta(seconds=10)
 """A cursor stays so far behind: an event written down late, under an id of a moment ago, is given twice rather than never."""
 TIDYING_SECONDS = 3600.0
@@ -146,9 +144,7 @@ class Webhooks:
     def judge(self, webhook: Webhook, verdict: Verdict, sent_at: datetime) -> Answer:
         """Whether it is over, and how, or when it is tried again: those behind it in its call wait with it."""
         now = self._clock.now()
-        again = now + _pause(webhook.attempts, verdict.after) if isinstance(verdict, Retry) else None
-        if again is not None and again >= webhook.expires_at:
-            again = None
+        again = BACKOFF.again(verdict, webhook.attempts, now, webhook.expires_at)
         outcome = _outcome_of(verdict)
         word = "retried" if again is not None else outcome
         log.info(
@@ -168,12 +164,6 @@ class Webhooks:
         """Of what another has taken meanwhile nothing is written down: it sends it again, and its word counts."""
         work = partial(store.write_down, answers=answers, owner=self._node_id)
         await self._database.transact(work, isolation="committed")
-
-
-def _pause(attempts: int, after: float | None) -> timedelta:
-    """How long to wait before the next attempt: what the application asked for, or a growing while."""
-    backoff = min(LAST_BACKOFF, FIRST_BACKOFF * 2 ** min(attempts - 1, 20))
-    return timedelta(seconds=max(after or 0.0, backoff * random.uniform(0.75, 1.25)))  # noqa: S311  (jitter, not a secret)
 
 
 def _outcome_of(verdict: Verdict) -> str:
