@@ -35,7 +35,7 @@ FILM_BYTES_PER_SECOND = MEBIBYTE
 
 
 async def compose(folder: Path, target: Path, begins_at: datetime, ends_at: datetime) -> Film:
-    """Make the film of what Janus recorded in `folder` from `begins_at` to `ends_at`, at `target`; a file that is there is replaced.
+    """Make the film of what Janus recorded in `folder` from `begins_at` to `ends_at`, at `target`; what is there is replaced.
 
     It begins at `begins_at`, or with the first sound or picture if that is later. Janus must have ended with its files, which stay;
     when we are root, nobody must be able to read them. What cannot be read is left out, which the log says. Beside `target` there
@@ -69,7 +69,7 @@ class _Workshop:
         self._unreadable: set[Track] = set()
 
     async def converted(self, track: Track, index: int, begins_at: datetime, length: float) -> Clip | None:
-        """The `index`-th track's media by itself; None when nothing of it can be read, or lies in `length` seconds from `begins_at`."""
+        """The `index`-th track's media by itself; None when nothing of it can be read, or came in `length` seconds from then."""
         name = f"track-{index}.{commands.EXTENSIONS[track.codec]}"
         times = PacketTimes(commands.PAUSE_SECONDS[track.source])
         try:
