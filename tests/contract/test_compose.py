@@ -181,6 +181,14 @@ async def test_a_screen_is_large_and_a_camera_beside_it_may_turn(tape: Tape) -> 
         assert is_like(seen.colour(at, 1120, 260), BLACK)
 
 
+async def test_what_comes_hours_later_takes_no_memory_before(tape: Tape) -> None:
+    tape.sees(ALICE, 0, mjr.picture(RED, 1, once_more_at=10_000))
+
+    seen = Seen(await tape.film(until=1))
+
+    assert is_like(seen.colour(0.8, 640, 360), RED), "left out: it took more memory than it may have"
+
+
 def hostile_pictures() -> Iterator[mjr.Packets]:
     key_frame = b"\x10\x50\x01\x00\x9d\x01\x2a" + struct.pack("<HH", 16383, 16383)
     yield [(index / 15, mjr.rtp(96, index, index * 6000, key_frame + bytes(900))) for index in range(30)]

@@ -115,15 +115,17 @@ def picture(
     codec: str = "vp8",
     pauses: Sequence[Span] = (),
     turned_at: float | None = None,
+    once_more_at: float | None = None,
     changes: Sequence[tuple[float, Colour]] = (),
 ) -> Iterator[tuple[float, bytes]]:
     """Video of one colour; only its first frame is a key frame, and the one with which it turns from wide to high.
 
-    `changes`: from when on it has another colour.
+    `changes`: from when on it has another colour; `once_more_at`: when one more frame comes, however long after.
     """
     encoder = ENCODERS[codec]()
     sequence = 0
-    for index in range(round(seconds * FRAMES_PER_SECOND)):
+    indices = [*range(round(seconds * FRAMES_PER_SECOND)), *([round(once_more_at * FRAMES_PER_SECOND)] if once_more_at else [])]
+    for index in indices:
         at = index / FRAMES_PER_SECOND
         if _is_in(at, pauses):
             continue

@@ -97,7 +97,8 @@ def _fitted(tile: Tile, seconds: float) -> str:
             f"trim=start=-{PAUSE_SECONDS[tile.track.source] + 1}:end={seconds}",
             f"scale={tile.width}:{tile.height}:force_original_aspect_ratio=decrease:force_divisible_by=2:eval=frame",
             f"pad={tile.width}:{tile.height}:-1:-1:eval=frame,setsar=1,format=yuv420p",
-            f"fps={FRAMES_PER_SECOND}:start_time=0",
+            # Not the fps filter: it makes all frames of a gap at once, in memory. The canvas beneath has the rate.
+            "setpts='if(N,PTS,min(PTS,0))'",
         )
     )
 
@@ -144,7 +145,7 @@ def join(pictures: str | None, sounds: str, name: str) -> list[str]:
 def _read_from(clip: Clip, at: float) -> list[str]:
     """An input whose time 0 is that of the film at `at`."""
     ahead = at - clip.began
-    place = ("-ss", f"{ahead:.6f}") if ahead > 0 else ("-itsoffset", f"{-ahead:.6f}")
+    place = ("-ss", f"{ahead:.6f}") if ahead > 0 else ("-itsoffset", f"{abs(ahead):.6f}")
     return ["-threads", "1", *place, *_read_as(clip.track), f"-c:{clip.track.kind[0]}", clip.track.codec, "-i", f"file:{clip.name}"]
 
 
