@@ -9,6 +9,8 @@ const PATHS = {
   'microphone-off': 'M9 9v3a3 3 0 0 0 4.8 2.4 M15 11V6a3 3 0 0 0-5.8-1 M5.5 11.5a6.5 6.5 0 0 0 10.2 5.3 M18.3 13.5a6.5 6.5 0 0 0 .2-2 M12 18v3 M4 3l16 18',
   camera: 'M4.5 6.5h9a2 2 0 0 1 2 2v7a2 2 0 0 1-2 2h-9a2 2 0 0 1-2-2v-7a2 2 0 0 1 2-2z M15.5 11l6-3.5v9l-6-3.5',
   'camera-off': 'M10 6.5h3.5a2 2 0 0 1 2 2v3l6-4v9l-2.5-1.5 M15.5 15.8a2 2 0 0 1-2 1.7h-9a2 2 0 0 1-2-2v-7a2 2 0 0 1 2-2h1 M3 3l18 18',
+  record: 'M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17z M12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6z',
+  play: 'M8 5v14l11-7z',
   share: 'M4.5 4.5h15a2 2 0 0 1 2 2v9a2 2 0 0 1-2 2h-15a2 2 0 0 1-2-2v-9a2 2 0 0 1 2-2z M8 21h8 M12 14V8 M9.5 10.2 12 7.8l2.5 2.4',
   hand: 'M8 13V5.5a1.5 1.5 0 0 1 3 0V11 M11 10.5v-6a1.5 1.5 0 0 1 3 0V11 M14 11V6a1.5 1.5 0 0 1 3 0v8.5a6.5 6.5 0 0 1-6.5 6.5c-2.5 0-3.9-1-5.3-3.2L2.8 13.6a1.5 1.5 0 0 1 2.5-1.6L8 15',
   smile: 'M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18z M8.5 14.5c.8 1.3 2 2 3.5 2s2.7-.7 3.5-2 M9 9.5v.2 M15 9.5v.2',
@@ -33,7 +35,6 @@ const PATHS = {
   chat: 'M4 8a3 3 0 0 1 3-3h10a3 3 0 0 1 3 3v6a3 3 0 0 1-3 3h-5l-4.5 3.5V17H7a3 3 0 0 1-3-3z',
   check: 'M5 12.5l4.5 4.5L19 7',
   volume: 'M4 9.5v5h3.5L12 18.5v-13L7.5 9.5z M15.5 9a4.2 4.2 0 0 1 0 6 M18 6.5a8 8 0 0 1 0 11',
-  exit: 'M14 4h4a2 2 0 0 1 2 2v12a2 2 0 0 1-2 2h-4 M4 12h10 M7.5 8 4 12l3.5 4',
   info: 'M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18z M12 11v5.5 M12 7.6v.2',
   history: 'M4 12a8 8 0 1 1 2.6 5.9 M4 18.5v-4h4 M12 8v4.5l3 1.8',
   outgoing: 'M7 17 17 7 M9 7h8v8',
@@ -44,14 +45,21 @@ const PATHS = {
 
 /** @typedef {keyof typeof PATHS} IconName */
 
-/** @param {IconName} name @returns {SVGSVGElement} */
+/** @param {IconName} name @returns {SVGElement} */
 export function icon(name) {
-  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
-  svg.setAttribute('viewBox', '0 0 24 24');
-  svg.setAttribute('class', 'icon');
-  svg.setAttribute('aria-hidden', 'true');
-  const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
-  path.setAttribute('d', PATHS[name]);
-  svg.append(path);
-  return svg;
+  return drawing({ class: 'icon', viewBox: '0 0 24 24' }, { d: PATHS[name] });
+}
+
+/** A drawing that says nothing to those who do not see it: words stand beside it. @param {Record<string, string>} attributes @param {...Record<string, string>} paths their attributes */
+export function drawing(attributes, ...paths) {
+  const element = make('svg', { ...attributes, 'aria-hidden': 'true' });
+  element.append(...paths.map((path) => make('path', path)));
+  return element;
+}
+
+/** @param {'svg'|'path'} tag @param {Record<string, string>} attributes */
+function make(tag, attributes) {
+  const element = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
 }

@@ -6,6 +6,7 @@
  * @import {QualityReport} from '/sdk/shapes.js'
  */
 import { duration, number } from '../format.js';
+import { drawing } from '../icons.js';
 import { t } from '../words.js';
 import { h } from './element.js';
 import { qualityKey } from './tile.js';
@@ -13,7 +14,6 @@ import { qualityKey } from './tile.js';
 const WIDTH = 320;
 const HEIGHT = 40;
 const INSET = 3;
-const SVG = 'http://www.w3.org/2000/svg';
 
 /**
  * @typedef {QualityReport & {at: number}} Moment
@@ -68,21 +68,8 @@ function draw(curve, history, start, span) {
 
 /** @param {string[]} points @param {number} count */
 function picture(points, count) {
-  const svg = document.createElementNS(SVG, 'svg');
-  svg.setAttribute('viewBox', `0 0 ${WIDTH} ${HEIGHT}`);
-  svg.setAttribute('preserveAspectRatio', 'none');
-  svg.setAttribute('class', 'plot');
-  svg.setAttribute('aria-hidden', 'true'); // the words beside it say it
   const [first] = points[0].split(' ');
   const [last] = points[count - 1].split(' ');
-  svg.append(path('plot-area', `M${first} ${HEIGHT}L${points.join('L')}L${last} ${HEIGHT}z`), path('plot-line', `M${points.join('L')}`));
-  return svg;
-}
-
-/** @param {string} style @param {string} data */
-function path(style, data) {
-  const element = document.createElementNS(SVG, 'path');
-  element.setAttribute('class', style);
-  element.setAttribute('d', data);
-  return element;
+  return drawing({ class: 'plot', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none' },
+    { class: 'plot-area', d: `M${first} ${HEIGHT}L${points.join('L')}L${last} ${HEIGHT}z` }, { class: 'plot-line', d: `M${points.join('L')}` });
 }
