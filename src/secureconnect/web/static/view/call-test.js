@@ -15,7 +15,7 @@ import { play } from '../tones.js';
 import { problemText, t } from '../words.js';
 import { announce } from './announce.js';
 import { openDialog } from './dialog.js';
-import { fill, h, setText, showTrack } from './element.js';
+import { button, fill, h, setText, showTrack } from './element.js';
 import { troubleSentence } from './green-room.js';
 import { Pickers } from './pickers.js';
 import { qualityKey } from './tile.js';
@@ -48,13 +48,12 @@ class CallTest {
     this.camera = line(t('camera'));
     this.microphone = line(t('microphone'));
     this.speaker = line(t('speaker'));
-    this.heard = h('div', { class: 'test-answer' }, ...[true, false].map((heard) => h('button', {
-      type: 'button', class: 'button small', test: heard ? 'speaker-heard' : 'speaker-silent', on: { click: () => this.#answer(heard) },
-    }, t(heard ? 'test_heard' : 'test_not_heard'))));
+    this.heard = h('div', { class: 'test-answer' }, ...[true, false].map((heard) => (
+      button('small', () => this.#answer(heard), { test: heard ? 'speaker-heard' : 'speaker-silent' }, t(heard ? 'test_heard' : 'test_not_heard')))));
     this.server = line(t('test_server'));
     this.relays = h('ul', { class: 'test-lines', test: 'test-relays', 'aria-live': 'polite' });
-    this.again = h('button', { type: 'button', class: 'button small', on: { click: () => void this.#run() } }, t('test_again'));
-    const copy = h('button', { type: 'button', class: 'button primary', test: 'test-copy', on: { click: () => void this.#copy() } }, t('test_copy'));
+    this.again = button('small', () => void this.#run(), {}, t('test_again'));
+    const copy = button('primary', () => void this.#copy(), { test: 'test-copy' }, t('test_copy'));
     this.save = h('a', { class: 'button', download: 'call-test.txt', test: 'test-save' }, t('test_save'));
     this.element = openDialog({
       title: t('call_test'), style: 'call-test', test: 'call-test', closed: () => this.#close(closed),

@@ -11,7 +11,7 @@ import { prefer, preferences } from '../preferences.js';
 import { problemText, t } from '../words.js';
 import { toast } from './announce.js';
 import { iconButton } from './dialog.js';
-import { h, setText } from './element.js';
+import { button, h, setText } from './element.js';
 
 /** An offer to turn it on; gone once it is on, refused or put away. @param {ClosedTab} closedTab @returns {HTMLElement} */
 export function closedTabOffer(closedTab) {
@@ -22,7 +22,7 @@ export function closedTabOffer(closedTab) {
   const element = h('div', { class: 'offer', role: 'group', 'aria-label': t('closed_tab_offer'), test: 'closed-tab-offer', hidden: true },
     h('span', { class: 'offer-icon' }, icon('bell')), h('strong', {}, t('closed_tab_offer')),
     iconButton('close', t('not_now'), putAway, { class: 'quiet', test: 'closed-tab-not-now' }), h('p', { class: 'muted' }, t('closed_tab_hint')),
-    h('button', { type: 'button', class: 'button small', test: 'closed-tab-on', on: { click: () => void turn(closedTab, true) } }, t('turn_on')));
+    button('small', () => void turn(closedTab, true), { test: 'closed-tab-on' }, t('turn_on')));
   const draw = () => { element.hidden = closedTab.state !== 'off' || preferences().closedTabOffered; };
   closedTab.addEventListener('state', draw);
   draw();

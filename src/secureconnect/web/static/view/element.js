@@ -27,6 +27,11 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
+/** A button with words. @param {string} style more of its class @param {() => void} clicked @param {Properties} properties @param {...Child} children */
+export function button(style, clicked, properties, ...children) {
+  return h('button', { type: 'button', ...properties, class: `button ${style}`, on: { click: clicked } }, ...children);
+}
+
 /** Put these in place of what is inside. @param {Element} element @param {...Child} children */
 export function fill(element, ...children) {
   element.replaceChildren(...children.filter((child) => child !== null && child !== undefined && child !== false).map((child) => /** @type {Node|string} */ (child)));

@@ -14,7 +14,7 @@ import { problemText, t } from '../words.js';
 import { toast } from './announce.js';
 import { callWords } from './call-entry.js';
 import { iconButton } from './dialog.js';
-import { avatar, fill, h, reconcile } from './element.js';
+import { avatar, button, fill, h, reconcile } from './element.js';
 
 /** @typedef {{call: (conversation: Conversation, type: 'audio'|'video') => void, trace: (call: CallRecord) => void}} HistoryActions */
 
@@ -27,7 +27,7 @@ export class HistoryView {
     this.ownId = chats.api.user?.user_id ?? '';
     this.rows = h('ol', { class: 'history' });
     this.empty = h('div', { class: 'empty', hidden: true }, h('span', { class: 'empty-art' }, icon('phone')), h('h2', {}), h('p', {}));
-    this.more = h('button', { type: 'button', class: 'button', hidden: true, test: 'history-more', on: { click: () => void this.#try(() => history.more()) } }, t('show_more'));
+    this.more = button('', () => void this.#try(() => history.more()), { hidden: true, test: 'history-more' }, t('show_more'));
     this.element = h('main', { class: 'thread', test: 'history', 'aria-label': t('calls') },
       h('header', { class: 'thread-head' }, h('a', { class: 'icon-button back', href: '#/', 'aria-label': t('back'), title: t('back') }, icon('back')),
         h('h2', { class: 'grow' }, t('calls')), this.#filter()),
@@ -42,7 +42,7 @@ export class HistoryView {
 
   #filter() {
     const choose = (/** @type {boolean} */ missed) => () => {
-      for (const [button, on] of /** @type {[HTMLElement, boolean][]} */ ([[all, !missed], [only, missed]])) button.setAttribute('aria-pressed', String(on));
+      for (const [one, on] of /** @type {[HTMLElement, boolean][]} */ ([[all, !missed], [only, missed]])) one.setAttribute('aria-pressed', String(on));
       void this.#try(() => this.history.filter(missed));
     };
     const all = h('button', { type: 'button', 'aria-pressed': 'true', on: { click: choose(false) } }, t('filter_all'));

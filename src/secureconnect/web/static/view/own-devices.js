@@ -13,7 +13,7 @@ import { browserId } from '../preferences.js';
 import { viaName } from '../trace-words.js';
 import { problemText, t } from '../words.js';
 import { toast } from './announce.js';
-import { fill, h } from './element.js';
+import { button, fill, h } from './element.js';
 
 /** @param {ClosedTab} closedTab @param {AbortSignal} closed @returns {HTMLElement} */
 export function ownDevices(closedTab, closed) {
@@ -41,11 +41,11 @@ function rows(devices, api, changed) {
     const here = id === browserId();
     const name = here ? t('this_browser') : t(first.platform ? `platform_${first.platform}` : 'platform_signed_in');
     const via = entries.flatMap((one) => (one.provider ? [viaName(one.provider)] : [])).join(', ') || t('does_not_ring');
-    const remove = h('button', { type: 'button', class: 'button small', 'aria-label': t('remove_device', { name }), test: 'remove-device', on: { click: async () => {
+    const remove = button('small', async () => {
       remove.disabled = true;
       await api.removeDevice(id).catch((error) => toast(problemText(error), 'bad'));
       await changed();
-    } } }, t('sign_out'));
+    }, { 'aria-label': t('remove_device', { name }), test: 'remove-device' }, t('sign_out'));
     return h('li', { class: 'person' }, h('span', { class: 'call-line-icon' }, icon(first.platform === 'android' || first.platform === 'ios' ? 'phone' : 'share')),
       h('span', { class: 'grow' }, h('strong', {}, name), h('span', { class: 'muted' }, t('last_seen', { via, time: shortTime(first.seen_at) }))), !here && remove);
   });

@@ -11,7 +11,7 @@ import { icon } from '../icons.js';
 import { problemText, t } from '../words.js';
 import { toast } from './announce.js';
 import { iconButton, openDialog } from './dialog.js';
-import { avatar, fill, h } from './element.js';
+import { avatar, button, fill, h } from './element.js';
 
 /** A person stops typing for this long before the server is asked. */
 const TYPING_MS = 180;
@@ -34,7 +34,7 @@ class NewConversation {
     this.chips = h('div', { class: 'chips' });
     this.results = h('ul', { class: 'people', 'aria-live': 'polite' });
     this.name = h('input', { type: 'text', maxLength: 80, placeholder: t('group_name'), 'aria-label': t('group_name'), hidden: true, test: 'group-name' });
-    this.button = h('button', { type: 'button', class: 'button primary wide', disabled: true, test: 'create-conversation', on: { click: () => void this.#create() } }, t('start_conversation'));
+    this.button = button('primary wide', () => void this.#create(), { disabled: true, test: 'create-conversation' }, t('start_conversation'));
     this.dialog = openDialog({
       title: t('new_conversation'), test: 'new-conversation-dialog', closed: () => resolve(this.made),
       content: [h('div', { class: 'search-field' }, icon('search'), this.search), this.chips, this.results, this.name, this.button],
@@ -103,21 +103,21 @@ export function inviteToCall(call, conversation) {
   const rows = conversation.participants.filter((one) => one.user_id !== call.api.user?.user_id).map((one) => {
     const state = states.get(one.user_id);
     const there = state === 'joined' || state === 'reconnecting' || state === 'ringing';
-    const ring = h('button', { type: 'button', class: 'button small', on: { click: () => void invite(call, one.user_id, ring) } }, icon('phone'), t('ring'));
+    const ring = button('small', () => void invite(call, one.user_id, ring), {}, icon('phone'), t('ring'));
     return h('li', { class: 'person' }, avatar(one.display_name, one.user_id), h('span', { class: 'grow' }, h('strong', {}, one.display_name)),
       there ? h('span', { class: 'muted' }, t(state === 'ringing' ? 'state_ringing' : 'is_in_call')) : ring);
   });
   openDialog({ title: t('invite'), test: 'invite-dialog', content: [h('ul', { class: 'people' }, ...rows)] });
 }
 
-/** @param {Call} call @param {string} userId @param {HTMLButtonElement} button */
-async function invite(call, userId, button) {
-  button.disabled = true;
+/** @param {Call} call @param {string} userId @param {HTMLButtonElement} ring */
+async function invite(call, userId, ring) {
+  ring.disabled = true;
   try {
     await call.invite([userId]);
-    button.replaceWith(h('span', { class: 'muted' }, t('state_ringing')));
+    ring.replaceWith(h('span', { class: 'muted' }, t('state_ringing')));
   } catch (error) {
-    button.disabled = false;
+    ring.disabled = false;
     toast(problemText(error), 'bad');
   }
 }

@@ -10,7 +10,7 @@ import { icon } from '../icons.js';
 import { prefer, preferences } from '../preferences.js';
 import { play } from '../tones.js';
 import { t } from '../words.js';
-import { fill, h } from './element.js';
+import { button, fill, h } from './element.js';
 
 /** Loudness that fills the meter. */
 const FULL_LEVEL = 0.25;
@@ -27,7 +27,7 @@ export class Pickers {
     this.microphone = this.#select('audioinput', t('microphone'), (id) => this.#source('microphone', id));
     this.speaker = this.#select('audiooutput', t('speaker'), (id) => this.#speaker(id));
     this.level = h('span', { class: 'meter', role: 'img', 'aria-label': t('level_hint') }, h('span', { class: 'meter-bar' }));
-    const test = h('button', { type: 'button', class: 'button small', on: { click: () => play('test', preferences().speaker) } }, icon('volume'), t('test_sound'));
+    const test = button('small', () => play('test', preferences().speaker), {}, icon('volume'), t('test_sound'));
     this.element = h('div', { class: 'pickers' },
       row('camera', this.camera), row('microphone', this.microphone, this.level), row('volume', this.speaker, test));
     this.refresh = () => void this.#list();

@@ -11,7 +11,7 @@ import { prefer, preferences } from '../preferences.js';
 import { language, t } from '../words.js';
 import { closedTabSetting } from './closed-tab.js';
 import { openDialog } from './dialog.js';
-import { avatar, h } from './element.js';
+import { avatar, button, h } from './element.js';
 import { ownDevices } from './own-devices.js';
 import { Pickers } from './pickers.js';
 
@@ -32,13 +32,13 @@ export function showSettings({ me, closedTab, media, signOut, callTest }) {
     applyTheme();
   }, 'theme');
   const room = h('input', { type: 'checkbox', checked: !skipGreenRoom, on: { change: () => prefer({ skipGreenRoom: !room.checked }) } });
-  const test = h('button', { type: 'button', class: 'button small', on: { click: () => void media.open() } }, t('try_devices'));
-  const whole = h('button', { type: 'button', class: 'button small', test: 'open-call-test', on: { click: () => callTest(media) } }, t('call_test'));
+  const test = button('small', () => void media.open(), {}, t('try_devices'));
+  const whole = button('small', () => callTest(media), { test: 'open-call-test' }, t('call_test'));
   openDialog({
     title: t('settings'), test: 'settings-dialog',
     content: [
       h('div', { class: 'person' }, avatar(me.display_name, me.user_id), h('span', { class: 'grow' }, h('strong', {}, me.display_name), h('span', { class: 'muted' }, me.email ?? '')),
-        h('button', { type: 'button', class: 'button small', test: 'sign-out', on: { click: signOut } }, t('sign_out'))),
+        button('small', signOut, { test: 'sign-out' }, t('sign_out'))),
       words, look, closedTabSetting(closedTab, closing.signal),
       h('h3', {}, t('own_devices')), ownDevices(closedTab, closing.signal), h('h3', {}, t('devices')), pickers.element, h('div', { class: 'test-answer' }, test, whole), h('label', { class: 'check' }, room, t('show_green_room')),
     ],

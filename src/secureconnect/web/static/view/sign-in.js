@@ -10,7 +10,7 @@ import { ApiError } from '/sdk/api.js';
 import { browserId } from '../preferences.js';
 import { problemText, t } from '../words.js';
 import { openDialog } from './dialog.js';
-import { fill, h } from './element.js';
+import { button, fill, h } from './element.js';
 
 /** Which field a problem belongs to; any other stands above the button. */
 const FIELD_OF = /** @type {Record<string, 'email'|'password'>} */ ({ wrong_credentials: 'password', email_taken: 'email' });
@@ -25,7 +25,7 @@ export function askToSignIn(parent, api) {
 /** The sign-in has ended elsewhere. @returns {Promise<void>} once the person has read it */
 export function saySignedOut() {
   return new Promise((resolve) => {
-    const again = h('button', { type: 'button', class: 'button primary wide', test: 'sign-in-again', on: { click: () => dialog.close() } }, t('sign_in'));
+    const again = button('primary wide', () => dialog.close(), { test: 'sign-in-again' }, t('sign_in'));
     const dialog = openDialog({ title: t('signed_out'), test: 'signed-out', content: [again], closed: resolve });
   });
 }
