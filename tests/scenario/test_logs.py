@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.cluster import Cluster, running_cluster
-from tests.fakes.people import Json, Refused, World
+from tests.fakes.people import Json, Person, Refused, World
 from tests.fakes.server import ServerProcess
 from tests.scenario.conftest import serving
 
@@ -154,6 +154,7 @@ async def whole_call(world: World) -> dict[str, str]:
     conversation = await ada.converse(ben)
     await ada.write(conversation, secrets["text"])
     call = await ada.initiate(conversation, ben)
+    await pushed(ada, call)
     events = await ada.events()
     await ben.join(call)
     at_ada, at_ben = await ada.signaling(call), await ben.signaling(call)
@@ -190,6 +191,17 @@ async def whole_call(world: World) -> dict[str, str]:
     await ada.end(call)
     await events.expect("call.ended")
     return secrets
+
+
+async def pushed(caller: Person, call: Json) -> None:
+    """Return once a push of the ring has been tried, whatever came of it: what is said of it must be in the log."""
+    async with asyncio.timeout(10):
+        while True:
+            trace = await caller.ask("GET", f"/v1/calls/{call['call_id']}/trace")
+            events = [entry["event"] for callee in trace["callees"] for device in callee["devices"] for entry in device["events"]]
+            if {"accepted", "retried", "failed"} & set(events):
+                return
+            await asyncio.sleep(0.01)
 
 
 async def signed_in(world: World, name: str, secrets: dict[str, str]) -> Any:
