@@ -32,6 +32,7 @@ FLOORS: dict[str, int] = {
     "calls.receipts": 1,
     "calls.trace": 1,
     "signaling.protocol": 1,
+    "signaling.events": 1,
     "signaling.reports": 1,
     "signaling.session": 1,
     "signaling.sfu_frames": 1,
@@ -50,6 +51,7 @@ FLOORS: dict[str, int] = {
     "webhooks.delivery": 3,
     "media": 2,
     "recording": 2,
+    "recording.record": 1,  # what store and the services of the room both know
     "ops.ratelimit": 2,
     "ops.timekeeping": 2,
     "ops.health": 2,
@@ -57,6 +59,9 @@ FLOORS: dict[str, int] = {
     "chat": 3,
     "push.outbox": 3,
     "push.queue": 3,
+    "recording.book": 3,
+    "recording.desk": 3,
+    "recording.service": 3,
     "calls": 3,
     "api": 4,
     "signaling": 4,
@@ -68,6 +73,7 @@ FLOORS: dict[str, int] = {
     "instruments": 6,
     "senders": 6,
     "media_servers": 6,
+    "recorder": 6,
     "sfu_servers": 6,
     "parts": 7,
     "app": 7,
@@ -78,10 +84,13 @@ FLOORS: dict[str, int] = {
 }
 """A module is on the floor of the longest name here that it begins with; that name is its room."""
 
-THE_PROCESS = ("data_dir", "senders", "media_servers", "sfu_servers", "parts", "app", "server", "doctor", "cli")
+THE_PROCESS = ("data_dir", "senders", "media_servers", "recorder", "sfu_servers", "parts", "app", "server", "doctor", "cli")
 """Those that make a process of it all, and so may know the settings."""
 
-SERVICES = ("accounts", "chat", "push.outbox", "push.queue", "webhooks.sender", "webhooks.delivery", "calls")
+SERVICES = (
+    *("accounts", "chat", "push.outbox", "push.queue", "webhooks.sender", "webhooks.delivery", "recording.book", "calls"),
+    *("recording.desk", "recording.service"),
+)
 """From the lowest to the highest: one may use those before it."""
 
 FRIENDS = {
@@ -117,6 +126,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "argon2": ("accounts",),
     "http_ece": ("push.webpush",),
     "limits": ("ops.ratelimit",),
+    "obstore": ("recording.objects",),
     "prometheus_client": ("ops.metrics",),
     "pydantic": ("config",),
     "pydantic_settings": ("config",),

@@ -39,6 +39,9 @@ class Application(Parts):
         if self.webhooks is not None:
             await self.webhooks.start()
             own_servers.append(self.webhooks.run)
+        if self.films is not None:
+            await self.films.start()
+            own_servers.append(self.films.run)
         books = (self.quality.run, self.receipts.run, self.ended.run)
         loops = (self.bus.run, self.timers.run, self.sockets.keep_alive, self.outbox.run, self.sfu.run, *books)
         self._loops += [begin(run()) for run in (*loops, *own_servers)]
@@ -56,7 +59,8 @@ class Application(Parts):
         await end(others)
         books = (self.quality.write(), self.receipts.flush())
         lanes = (self.outbox, self.webhooks) if self.webhooks is not None else (self.outbox,)
-        await within(step, self.timers.stop(), *books, *(one.stop() for one in lanes), self.bus.flush())
+        makers = (*lanes, self.films) if self.films is not None else lanes
+        await within(step, self.timers.stop(), *books, *(one.stop() for one in makers), self.bus.flush())
         await end(bus)
         await within(
             step,

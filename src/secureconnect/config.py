@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from secureconnect.bus.address import SCHEMES, address_of
 from secureconnect.media.ice import TurnServer
 from secureconnect.media.pool import SfuServer
+from secureconnect.recording import objects
 from secureconnect.webhooks.signing import read_secrets
 
 PREFIX = "SECURECONNECT_"
@@ -125,6 +126,21 @@ class Settings(BaseSettings):
     )
     sfu_capacity: int = Field(32, ge=3, le=100, description="People in a call through an SFU; without one it is four.")
     sfu_kbps: int = Field(2500, ge=64, description="The most that one session may send to an SFU, kilobits a second.")
+    recording: Literal["auto", "off"] = Field(
+        "auto", description="auto: calls can be recorded where an SFU, janus-pp-rec and ffmpeg are installed; off: none."
+    )
+    recording_dir: Path | None = Field(
+        None,
+        description="Folder that SFUs write recordings to and this process reads; default in data_dir. With sfu_servers it must be "
+        "set, shared with them and with all nodes, and have the same name everywhere.",
+    )
+    recording_store: str | None = Field(
+        None,
+        description="Where finished recordings are kept: file:///a/folder or s3://bucket/prefix; default in data_dir. "
+        "With a shared database it must be set.",
+    )
+    recording_days: int = Field(30, ge=1, description="How long a recording is kept, days.")
+    recording_link_seconds: int = Field(3600, ge=60, le=604_800, description="How long a link to a recording works, seconds.")
     vapid_private_key: SecretStr | None = Field(
         None, description="Key for Web Push, PEM or 32 bytes as base64url; made and kept in data_dir when absent."
     )
@@ -222,6 +238,14 @@ class Settings(BaseSettings):
         if self.turn_servers and self.turn_secret is None:
             raise ValueError("turn_servers: without turn_secret nobody could use them; set it to their static-auth-secret")
         return self
+
+    @field_validator("recording_store")
+    @classmethod
+    def _known_store(cls, value: str | None) -> str | None:
+        fault = objects.fault_of(value) if value is not None else None
+        if fault is not None:
+            raise ValueError(fault)
+        return value
 
     @field_validator("sfu_ports")
     @classmethod

@@ -21,6 +21,8 @@ ServiceError                    code, HTTP status, title; the docstring's first 
 │   ├── AnsweredElsewhere       409 answered_elsewhere
 │   ├── StaleEpoch              409 stale_epoch
 │   ├── NotJoined               409 not_joined
+│   ├── RecordingUnavailable    409 recording_unavailable
+│   ├── NotRecording            409 not_recording
 │   └── Superseded              409 superseded
 ├── TooLarge                    413 too_large
 ├── Unprocessable               422 unprocessable
@@ -187,6 +189,18 @@ class NotJoined(Conflict):
     """Join the call first."""
 
     code = "not_joined"
+
+
+class RecordingUnavailable(Conflict):
+    """This call cannot be recorded now."""
+
+    code = "recording_unavailable"
+
+
+class NotRecording(Conflict):
+    """This call was never recorded, so there is nothing to stop."""
+
+    code = "not_recording"
 
 
 class Superseded(Conflict):

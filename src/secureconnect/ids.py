@@ -14,6 +14,7 @@ MessageId = NewType("MessageId", UUID)
 CallId = NewType("CallId", UUID)
 SessionId = NewType("SessionId", UUID)
 NodeId = NewType("NodeId", UUID)
+RecordingId = NewType("RecordingId", UUID)
 
 
 class IdFactory:
@@ -46,6 +47,9 @@ class IdFactory:
 
     def session(self) -> SessionId:
         return SessionId(self.new())
+
+    def recording(self) -> RecordingId:
+        return RecordingId(self.new())
 
 
 def short(identifier: UUID | str | None) -> str:

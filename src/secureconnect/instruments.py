@@ -237,6 +237,7 @@ def show_everything_shared(metrics: Metrics, database: Database, clock: Clock) -
     show("pushes_waiting", "Pushes that are not done, of all nodes.", "outbox", "provider")
     show("pushes_overdue_seconds", "How long the oldest due push has waited, seconds.", "outbox_overdue", "provider")
     show("webhooks_waiting", "Events that the application has not taken, of all nodes.", "webhooks")
+    show("recordings_waiting", "Recordings whose film is still to be made, of all nodes.", "films")
     show(
         "webhooks_waiting_seconds", "How long the oldest event has waited for the application to take it, seconds.", "webhooks_age"
     )

@@ -55,6 +55,10 @@ from secureconnect.ops.ratelimit import LIMITS, Limit, RateLimiter
 from secureconnect.ops.timekeeping import Timekeeper
 from secureconnect.push.outbox import Outbox
 from secureconnect.push.queue import PushQueue
+from secureconnect.recorder import Recorder
+from secureconnect.recording.book import RecordingBook
+from secureconnect.recording.desk import FilmDesk
+from secureconnect.recording.service import Recordings
 from secureconnect.senders import make_senders, make_webhook_sender
 from secureconnect.sfu_servers import SfuServers
 from secureconnect.signaling.call_socket import CallSockets
@@ -92,7 +96,9 @@ class Parts:
         self.vapid = vapid_key(settings)
         self.senders = make_senders(settings, self.clock, self.vapid)
         self.outbox = self._make_outbox()
-        self.sfu = SfuServers(settings, secret, self.clock)
+        self.recorder = Recorder(settings)
+        self.sfu = SfuServers(settings, secret, self.clock, self.recorder.folder)
+        self.films = self._make_films()
 
         # What people can do
         lifetime = timedelta(seconds=settings.access_token_seconds)
@@ -108,6 +114,7 @@ class Parts:
         self.traces = CallTraces(self.database)
         self.webhooks = self._make_webhooks()
         self.calls = self._make_calls()
+        self.recordings = self._make_recordings(secret)
         self.quality = self._make_quality()
         self.timers = self._make_timers()
 
@@ -121,7 +128,6 @@ class Parts:
         self._show_metrics()
         self.limiter = self._make_limiter()
         self.api = self._make_api()
-
         self._background: set[asyncio.Task[None]] = set()
 
     def _make_accounts(self, secret: str) -> AccountService:
@@ -187,9 +193,40 @@ class Parts:
             pushes=PushQueue(ids=self.ids, ring_tokens=self.ring_tokens, wake=self.outbox.wake),
             receipts=self.receipts,
             webhooks=self.webhooks,
+            recordings=self._make_recording_book(),
             sfu=self.sfu.pool,
             sfu_capacity=self.settings.sfu_capacity,
             on_change=CallCounter(self.metrics),
+        )
+
+    def _make_films(self) -> FilmDesk | None:
+        if self.recorder.objects is None:
+            return None
+        return FilmDesk(
+            database=self.database,
+            bus=self.bus,
+            clock=self.clock,
+            node_id=self.node_id,
+            folder=self.recorder.written,
+            scratch=self.recorder.scratch,
+            objects=self.recorder.objects,
+            on_outcome=lambda outcome: self.metrics.recordings.labels(outcome).inc(),
+        )
+
+    def _make_recording_book(self) -> RecordingBook:
+        wake = self.films.wake if self.films is not None else lambda: None
+        return RecordingBook(kept=timedelta(days=self.settings.recording_days), wake=wake)
+
+    def _make_recordings(self, secret: str) -> Recordings:
+        return Recordings(
+            calls=self.calls,
+            database=self.database,
+            ids=self.ids,
+            clock=self.clock,
+            objects=self.recorder.objects,
+            key=secret.encode(),
+            link_life=timedelta(seconds=self.settings.recording_link_seconds),
+            trouble=self.recorder.trouble,
         )
 
     def _make_webhooks(self) -> Webhooks | None:
@@ -310,6 +347,7 @@ class Parts:
             receipts=self.receipts,
             silence=Silence(self.calls, self.bus, self.clock),
             traces=self.traces,
+            recordings=self.recordings,
             webhooks=self.webhooks,
             application_tokens=self.application_tokens,
             ice=self.ice,

@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import hmac
+from dataclasses import replace
+from pathlib import Path
 from uuid import uuid4
 
 import structlog
@@ -31,15 +33,17 @@ log = structlog.get_logger(__name__)
 class SfuServers:
     """The pool of them, and the one that we run ourselves, if any. `secret` is the one that all nodes share."""
 
-    def __init__(self, settings: Settings, secret: str, clock: Clock) -> None:
-        options = _own_options(settings, secret)
-        servers = settings.sfu_servers if settings.sfu == "auto" else []
+    def __init__(self, settings: Settings, secret: str, clock: Clock, recordings: Path | None) -> None:
+        """`recordings` is the folder for what SFUs record; None: they record nothing."""
+        options = _own_options(settings, secret, recordings)
+        servers = [_with_folder(server, recordings) for server in settings.sfu_servers] if settings.sfu == "auto" else []
         self._own: Child | None = None
         self._clock = clock
         self._capacity = settings.sfu_capacity
         if options is not None and (libraries := janus_server.library_folder()) is not None:
             # It has its port before it starts, so that the pool can wait for it there.
-            servers = [SfuServer(name=OWN, url=janus_server.url_of(options), secret=options.secret)]
+            own = SfuServer(name=OWN, url=janus_server.url_of(options), secret=options.secret)
+            servers = [_with_folder(own, recordings)]
             self._own = Child(janus_server.program(options, libraries), clock, wait=WAIT_SECONDS)
         self.pool = JanusPool(
             servers, clock, key=_derived(secret, "rooms"), bitrate=settings.sfu_kbps * 1000, region=settings.region
@@ -77,7 +81,7 @@ class SfuServers:
             tasks.create_task(self.pool.run())
 
 
-def sfu_options(settings: Settings, secret: str) -> JanusOptions | None:
+def sfu_options(settings: Settings, secret: str, recordings: Path | None = None) -> JanusOptions | None:
     """How our own Janus runs on this machine; None without an address that media could go by."""
     address = media_address()
     if address is None:
@@ -92,6 +96,7 @@ def sfu_options(settings: Settings, secret: str) -> JanusOptions | None:
         media_ports=(first, last),
         external_ip=str(settings.sfu_external_ip) if settings.sfu_external_ip else None,
         beside=(other,) if other is not None and other != address else (),
+        recordings=recordings,
     )
 
 
@@ -100,7 +105,7 @@ def can_run_sfu() -> bool:
     return is_installed(janus_server.PROGRAM) and janus_server.library_folder() is not None
 
 
-def _own_options(settings: Settings, secret: str) -> JanusOptions | None:
+def _own_options(settings: Settings, secret: str, recordings: Path | None) -> JanusOptions | None:
     """Our own Janus, where there is to be one.
 
     Only this process reaches it, so a call that other nodes hold sessions of could not use it: they need servers of their own.
@@ -108,10 +113,17 @@ def _own_options(settings: Settings, secret: str) -> JanusOptions | None:
     wanted = settings.sfu == "auto" and not settings.sfu_servers and "video" in settings.served and not settings.is_bus_shared
     if not wanted or not can_run_sfu():
         return None
-    options = sfu_options(settings, secret)
+    options = sfu_options(settings, secret, recordings)
     if options is None:
         log.warning("no SFU started", reason="this machine has no address but loopback")
     return options
+
+
+def _with_folder(server: SfuServer, recordings: Path | None) -> SfuServer:
+    """It writes to the folder that all know by one name, unless it was said that it calls it otherwise."""
+    if recordings is None or server.recordings is not None:
+        return server
+    return replace(server, recordings=str(recordings))
 
 
 def _derived(secret: str, use: str) -> bytes:

@@ -7,16 +7,15 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from math import cos, pi, sin
 from pathlib import Path
 from typing import Any
 
-import av
 import pytest
 
 from secureconnect.recording import CannotCompose, Film, NothingRecorded, program
 from secureconnect.recording.compose import compose, missing_programs
 from tests.fakes import mjr
+from tests.fakes.film import Seen
 
 pytestmark = pytest.mark.anyio
 
@@ -62,35 +61,6 @@ def tape(tmp_path: Path) -> Tape:
     return Tape(tmp_path)
 
 
-class Seen:
-    """A film, decoded."""
-
-    def __init__(self, film: Film) -> None:
-        with av.open(str(film.path)) as container:
-            self.codecs = [stream.codec_context.name for stream in container.streams]
-            self.frames = list(container.decode(video=0)) if container.streams.video else []
-        with av.open(str(film.path)) as container:
-            resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
-            sounds = [sound for frame in container.decode(audio=0) for sound in resampler.resample(frame)]
-        self.samples = memoryview(b"".join(bytes(sound.planes[0])[: sound.samples * 2] for sound in sounds)).cast("h")
-
-    def colour(self, at: float, x: int, y: int) -> tuple[int, int, int]:
-        """Of the pixel at that time, which must be that of a frame."""
-        frame = self.frames[round(at * 25)]
-        assert frame.time == pytest.approx(at, abs=0.001)
-        plane = frame.to_rgb().planes[0]
-        red, green, blue = bytes(plane)[y * plane.line_size + 3 * x :][:3]
-        return red, green, blue
-
-    def loudness(self, hertz: float, at: float, seconds: float = 0.1) -> float:
-        """Of a tone in the film's sound: its amplitude, of 32767."""
-        samples = self.samples[round(at * RATE) : round((at + seconds) * RATE)]
-        assert len(samples) == round(seconds * RATE), "the film is over"
-        turns = [2 * pi * hertz * index / RATE for index in range(len(samples))]
-        real, imaginary = (sum(sample * wave(turn) for sample, turn in zip(samples, turns, strict=True)) for wave in (cos, sin))
-        return 2 * float(abs(complex(real, imaginary))) / len(samples)
-
-
 def is_like(colour: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
     return all(abs(one - another) < 25 for one, another in zip(colour, other, strict=True))
 
@@ -108,7 +78,7 @@ async def test_two_people_are_seen_and_heard_where_and_when_they_were(tape: Tape
 
     assert film == Film(tape.target, "video/mp4", 4.0, tape.target.stat().st_size)
     assert list(tape.target.parent.iterdir()) == [tape.target], "nothing is left beside it"
-    seen = Seen(film)
+    seen = Seen(film.path)
     assert seen.codecs == ["h264", "aac"]
     assert len(seen.frames) == 100
     assert {(frame.width, frame.height, frame.format.name) for frame in seen.frames} == {(1280, 720, "yuv420p")}
@@ -133,7 +103,7 @@ async def test_without_pictures_it_is_sound_that_begins_with_the_first_word(tape
 
     assert film.content_type == "audio/mp4"
     assert film.seconds == pytest.approx(2.0, abs=0.05)
-    seen = Seen(film)
+    seen = Seen(film.path)
     assert seen.codecs == ["aac"]
     assert [seen.loudness(440, at) > 5000 for at in (0.05, 1.0, 1.8)] == [True] * 3
     assert [seen.loudness(880, at, 0.05) > 5000 for at in (0.4, 0.55, 0.9, 1.05, 1.12, 1.25)] == [
@@ -150,7 +120,7 @@ async def test_a_camera_that_is_off_is_not_seen_and_a_machine_that_slept_is_hear
     tape.sees(ALICE, 0, mjr.picture(RED, 6, pauses=[(1.0, 4.5)]))
     tape.hears(ALICE, 0, mjr.tone(440, 6, sleeps=[(1.0, 4.5)]))
 
-    seen = Seen(await tape.film(until=10))
+    seen = Seen((await tape.film(until=10)).path)
 
     assert [is_like(seen.colour(at, 640, 360), RED) for at in (0, 0.8, 1.2, 4.2, 4.6, 5.6)] == [
         True,
@@ -171,7 +141,7 @@ async def test_a_screen_is_large_and_a_camera_beside_it_may_turn(tape: Tape) -> 
     )
     tape.hears(BOB, 0, mjr.tone(440, 4))
 
-    seen = Seen(await tape.film(until=4))
+    seen = Seen((await tape.film(until=4)).path)
 
     assert is_like(seen.colour(0, 640, 360), GREEN), "still, rather than black, until it comes"
     for at, colour, is_wide in ((1.28, RED, True), (2.12, RED, True), (2.28, RED, False), (3.12, RED, False), (3.28, BLUE, False)):
@@ -184,7 +154,7 @@ async def test_a_screen_is_large_and_a_camera_beside_it_may_turn(tape: Tape) -> 
 async def test_what_comes_hours_later_takes_no_memory_before(tape: Tape) -> None:
     tape.sees(ALICE, 0, mjr.picture(RED, 1, once_more_at=10_000))
 
-    seen = Seen(await tape.film(until=1))
+    seen = Seen((await tape.film(until=1)).path)
 
     assert is_like(seen.colour(0.8, 640, 360), RED), "left out: it took more memory than it may have"
 
@@ -207,7 +177,7 @@ async def test_hostile_tracks_are_left_out_and_the_rest_goes_on(tape: Tape) -> N
     for number, packets in enumerate(hostile_pictures()):
         tape.sees(f"01890000-0000-7000-8000-0000000bad0{number}", 0, packets)
 
-    seen = Seen(await tape.film(until=2))
+    seen = Seen((await tape.film(until=2)).path)
 
     assert len(seen.frames) == 50
     assert any(is_like(seen.colour(1, x, y), RED) for x in range(20, 1280, 40) for y in range(20, 720, 40))

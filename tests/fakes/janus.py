@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
@@ -26,12 +27,13 @@ START_SECONDS = 15.0
 class JanusServer:
     """One Janus. The port stays the same from one start to the next; what it held does not."""
 
-    def __init__(self, name: str = "one", media_ports: tuple[int, int] = (20000, 21999)) -> None:
+    def __init__(self, name: str = "one", media_ports: tuple[int, int] = (20000, 21999), recordings: Path | None = None) -> None:
         libraries = library_folder()
         if libraries is None:
             raise RuntimeError("janus is not installed: run tests/engines")
-        self.options = JanusOptions(ADDRESS, SECRET, free_port(LOOPBACK, 0), media_ports)
-        self.server = SfuServer(name=name, url=url_of(self.options), secret=SECRET)
+        self.options = JanusOptions(ADDRESS, SECRET, free_port(LOOPBACK, 0), media_ports, recordings=recordings)
+        where = str(recordings) if recordings is not None else None
+        self.server = SfuServer(name=name, url=url_of(self.options), secret=SECRET, recordings=where)
         self._up = asyncio.Event()
         self._child = Child(program(self.options, libraries), SystemClock(), on_change=lambda is_up: self._up.set())
         self._task: asyncio.Task[None] | None = None
@@ -56,8 +58,8 @@ class JanusServer:
 
 
 @asynccontextmanager
-async def running_janus(name: str = "one") -> AsyncIterator[JanusServer]:
-    janus = JanusServer(name)
+async def running_janus(name: str = "one", recordings: Path | None = None) -> AsyncIterator[JanusServer]:
+    janus = JanusServer(name, recordings=recordings)
     await janus.start()
     try:
         yield janus

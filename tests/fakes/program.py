@@ -25,7 +25,7 @@ class Program:
         if shutil.which(self.name) is None:
             raise RuntimeError(f"{self.name} is not installed: run tests/engines")
         self.port = port or free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"secureconnect-{self.name}-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"secureconnect-{Path(self.name).name}-"))
         self.process: asyncio.subprocess.Process | None = None
 
     @property

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -21,7 +22,7 @@ class ServerProcess:
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
         self.port = free_port()
-        self._settings = {"JWT_SECRET": SECRET, "LOG_FORMAT": "json", "TURN": "off", "SFU": "off", **settings}
+        self._settings = {"JWT_SECRET": SECRET, "LOG_FORMAT": "json", "TURN": "off", "SFU": "off", "RECORDING": "off", **settings}
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self.lines: list[dict[str, object]] = []
@@ -80,7 +81,9 @@ class ServerProcess:
         assert self._process is not None
         assert self._reader is not None
         if self._process.returncode is None:
-            self._process.send_signal(how)
+            # Not send_signal, which would take the exit status of one that has just ended away from who waits for it.
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, how)
         async with asyncio.timeout(STOP_SECONDS):
             status = await self._process.wait()
             await self._reader

@@ -11,7 +11,7 @@ from tests.fakes.people import Json, Socket, World, mint
 pytestmark = pytest.mark.anyio
 
 # Those that only a bus or an SFU of its own, a drain or a recording brings about.
-RARE = {"topology", "layers", "speaker", "reconnect", "recording"}
+RARE = {"topology", "layers", "speaker", "reconnect", "recording", "recording.ready"}
 
 
 class Document:

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from secureconnect.clock import SystemClock
 from secureconnect.config import Settings, load_settings
-from secureconnect.doctor import machine, port, report, shared
+from secureconnect.doctor import machine, port, recording, report, shared
 from secureconnect.doctor.finding import Finding, Verdict
 from secureconnect.store import open_database
 from secureconnect.store.schema import migrate
@@ -93,7 +93,7 @@ async def test_before_the_first_start(tmp_path: Path) -> None:
     assert status == 0
     assert verdicts(findings) == {
         **dict.fromkeys(("settings", "python", "data directory", "open files", "address", "bus"), "ok"),
-        **dict.fromkeys(("TURN udp", "TURN tcp", "TURN limits", "SFU"), "ok"),
+        **dict.fromkeys(("TURN udp", "TURN tcp", "TURN limits", "SFU", "recording"), "ok"),
         **dict.fromkeys(("secret", "port", "TLS", "database", "schema", "write", "database clock", "webhook"), "skipped"),
     }
     assert not (tmp_path / "data").exists(), "it changes nothing"
@@ -115,13 +115,25 @@ async def test_a_node_of_many(tmp_path: Path, migrated: str, redis: RedisServer)
     )
     assert status == 0
     assert {subject for subject, verdict in verdicts(findings).items() if verdict == "skipped"} == {
-        *("data directory", "port", "TLS", "TURN", "SFU", "webhook")
+        *("data directory", "port", "TLS", "TURN", "SFU", "recording", "webhook")
     }
     assert findings["database"]["detail"] == "postgresql, serializable"
     assert findings["bus"]["detail"].startswith(f"redis://127.0.0.1:{redis.port}, heard after ")
 
 
 # --- One fault at a time ------------------------------------------------------------------------------------------------------
+
+
+async def test_recordings_that_nobody_could_keep_or_read(tmp_path: Path) -> None:
+    away = {"sfu_servers": [{"name": "one", "url": "ws://192.0.2.1:8188", "secret": "s"}]}
+    (tmp_path / "a file").touch()
+    store = (tmp_path / "a file" / "films").as_uri()
+    assert is_failure(await recording.recording(settings(tmp_path, recording_store=store)), store)
+    elsewhere = settings(tmp_path, **away, recording_dir=tmp_path / "not mounted")
+    assert is_failure(await recording.recording(elsewhere), "not mounted", "is not there")
+    unset = await recording.recording(settings(tmp_path, **away))
+    assert unset.verdict is Verdict.SKIPPED
+    assert "recording_dir" in unset.detail
 
 
 @pytest.mark.parametrize(("name", "value"), [("PORT", "many"), ("SERVICES", "chat"), ("BUS_URL", "nats://there")])

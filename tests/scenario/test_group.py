@@ -297,7 +297,7 @@ def naming(*sfus: JanusServer, draining: JanusServer | None = None) -> str:
 
 
 @asynccontextmanager
-async def two_nodes(tmp_path: Path, *sfus: JanusServer) -> AsyncIterator[tuple[ServerProcess, ServerProcess]]:
+async def two_nodes(tmp_path: Path, *sfus: JanusServer, **more: str) -> AsyncIterator[tuple[ServerProcess, ServerProcess]]:
     """Nodes that share a database, a bus, and these."""
     redis = RedisServer()
     redis.start()
@@ -308,7 +308,7 @@ async def two_nodes(tmp_path: Path, *sfus: JanusServer) -> AsyncIterator[tuple[S
         await migrate(database)
         await database.close()
         shared = {"DATABASE_URL": url, "BUS_URL": redis.url, "SFU": "auto", "SFU_SERVERS": naming(*sfus)}
-        shared |= {"RATE_LIMITS": "off", "DRAIN_SECONDS": "2"}
+        shared |= {"RATE_LIMITS": "off", "DRAIN_SECONDS": "2", **more}
         east, west = ServerProcess(tmp_path / "east", **shared), ServerProcess(tmp_path / "west", **shared)
         await asyncio.gather(east.start(), west.start())
         try:

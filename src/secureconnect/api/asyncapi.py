@@ -13,7 +13,8 @@ from secureconnect.accounts.events import DeviceRevoked
 from secureconnect.chat.events import ConversationUpdated, MessageCreated
 from secureconnect.ids import CallId, SessionId, UserId
 from secureconnect.signaling import protocol, reports
-from secureconnect.signaling.protocol import EVENT_FRAMES, SIGNALING_FRAMES, ClientMessage, ErrorFrame, type_of
+from secureconnect.signaling.events import EVENT_FRAMES
+from secureconnect.signaling.protocol import SIGNALING_FRAMES, ClientMessage, ErrorFrame, type_of
 
 REF = "#/components/schemas/{name}"
 

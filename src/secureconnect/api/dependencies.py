@@ -18,6 +18,7 @@ from secureconnect.media.ice import IceServerList
 from secureconnect.ops.health import Health
 from secureconnect.ops.metrics import Metrics
 from secureconnect.ops.ratelimit import RateLimiter
+from secureconnect.recording.service import Recordings as RecordingService
 from secureconnect.webhooks.delivery import Webhooks
 
 SignedIn = NamedDependency[Principal]
@@ -31,6 +32,7 @@ Quality = NamedDependency[QualityLog]
 Receipts = NamedDependency[ReceiptBook]
 Silencing = NamedDependency[Silence]
 Traces = NamedDependency[CallTraces]
+Recordings = NamedDependency[RecordingService]
 ForApplication = NamedDependency[Webhooks]
 """The webhooks, for an application that proves to be ours; no person is signed in."""
 Ice = NamedDependency[IceServerList]

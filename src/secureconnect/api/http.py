@@ -23,6 +23,7 @@ from secureconnect.api import chat as chat_routes
 from secureconnect.api import devices as device_routes
 from secureconnect.api import ops as ops_routes
 from secureconnect.api import quality as quality_routes
+from secureconnect.api import recordings as recording_routes
 from secureconnect.api import webhooks as webhook_routes
 from secureconnect.api.description import correct, describe
 from secureconnect.api.pages import make_pages
@@ -40,12 +41,13 @@ from secureconnect.media.ice import IceServerList
 from secureconnect.ops.health import Health
 from secureconnect.ops.metrics import Metrics
 from secureconnect.ops.ratelimit import RateLimiter
+from secureconnect.recording.service import Recordings
 from secureconnect.webhooks.delivery import Webhooks
 
 ROUTES: Mapping[str, Sequence[HTTPRouteHandler]] = {
     "auth": [*account_routes.routes, *device_routes.routes],
     "chat": chat_routes.routes,
-    "video": [*call_routes.routes, *quality_routes.routes, *webhook_routes.routes],
+    "video": [*call_routes.routes, *quality_routes.routes, *recording_routes.routes, *webhook_routes.routes],
 }
 """What each service answers; health, metrics and the descriptions are everywhere."""
 MAX_BODY_BYTES = 262_144
@@ -64,6 +66,7 @@ class Services(Struct, frozen=True):
     receipts: ReceiptBook
     silence: Silence
     traces: CallTraces
+    recordings: Recordings
     webhooks: Webhooks | None
     application_tokens: ApplicationTokens
     ice: IceServerList
@@ -111,8 +114,8 @@ def create_api(services: Services, *, served: Sequence[str], version: str, allow
         cors_config=CORSConfig(allow_origins=list(allowed_origins)) if allowed_origins else None,
         openapi_config=describe(version),
         request_max_body_size=MAX_BODY_BYTES,
-        # The client is a hundred small files of text: a third of their size on the wire.
-        compression_config=CompressionConfig(backend="gzip", minimum_size=1024, gzip_compress_level=6),
+        # The client is a hundred small files of text: a third of their size on the wire. Films are packed as they are.
+        compression_config=CompressionConfig(backend="gzip", minimum_size=1024, gzip_compress_level=6, exclude=["/film$"]),
         logging_config=None,
     )
     correct(application)

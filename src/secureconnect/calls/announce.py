@@ -16,24 +16,22 @@ from secureconnect.calls.commands import (
     Event,
     Missed,
     Rang,
+    RecordingStarted,
+    RecordingStopped,
     SessionJoined,
     SessionLeft,
 )
 from secureconnect.ids import CallId, UserId
-from secureconnect.signaling.protocol import (
+from secureconnect.signaling.events import (
     CallAnsweredElsewhere,
     CallCancelled,
     CallDeclinedElsewhere,
     CallEndedEvent,
-    CallFrame,
     CallIncoming,
     CallMissed,
     CallUpdated,
-    JoinFrame,
-    LeaveFrame,
-    TopologyFrame,
-    encode,
 )
+from secureconnect.signaling.protocol import CallFrame, JoinFrame, LeaveFrame, RecordingFrame, TopologyFrame, encode
 from secureconnect.signaling.reports import CallRinging
 from secureconnect.signaling.views import CallView, view_of
 
@@ -80,6 +78,11 @@ def _tell_sessions(words: Announcement, event: Event, call: Call, now: datetime)
         case SessionLeft(user_id, session_id, reason):
             left = LeaveFrame(call.call_id, now, user_id, session_id, reason)
             words.publish(topic, encode(left), retain=(str(session_id), None))
+        case RecordingStarted(recording):
+            began = RecordingFrame(call.call_id, now, recording.recording_id, "started", recording.started_by)
+            words.publish(topic, encode(began))
+        case RecordingStopped(recording, user_id):
+            words.publish(topic, encode(RecordingFrame(call.call_id, now, recording.recording_id, "stopped", user_id)))
 
 
 def _tell_user(words: Announcement, event: Event, view: CallView, now: datetime) -> None:

@@ -46,6 +46,7 @@ class _CallHere:
         self.view: CallView | None = None
         self.epoch = -1
         self.way: Way | None = None
+        self.recording: str | None = None
         self.is_finding = False
         self.held: list[tuple[str, ClientMessage]] = []
         self.lingering: dict[str, asyncio.Event] = {}
@@ -101,6 +102,7 @@ class CallsAtSfu:
             seat = here.seats[key] = SfuSeat(
                 occupant, self._around, places=here.places, refuse=refuse, on_lost=lambda way: self._lost(here, way)
             )
+            seat.record(here.recording)
             seat.follow(here.way)
         seat.refuse = refuse
         self.learn(occupant.topic, view)
@@ -128,6 +130,9 @@ class CallsAtSfu:
         if here is None or (here.view is not None and view.version < here.view.version):
             return
         here.view = view
+        here.recording = str(view.recording.recording_id) if view.recording is not None else None
+        for seat in here.seats.values():
+            seat.record(here.recording)
         if view.epoch != here.epoch:
             here.epoch = view.epoch
             here.is_finding = view.topology is Topology.SFU

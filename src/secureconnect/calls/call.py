@@ -10,7 +10,7 @@ from enum import StrEnum
 import msgspec
 from msgspec.structs import replace
 
-from secureconnect.ids import CallId, ConversationId, DeviceId, NodeId, SessionId, UserId
+from secureconnect.ids import CallId, ConversationId, DeviceId, NodeId, RecordingId, SessionId, UserId
 
 LIFE = timedelta(hours=24)
 """A call that nobody ends is ended: a forgotten tab must not hold a line, and everything that belongs to it, for ever."""
@@ -149,11 +149,19 @@ class Participant(msgspec.Struct, frozen=True):
         return tuple(device for device in self.devices if device not in ended)
 
 
+class Recording(msgspec.Struct, frozen=True):
+    """What records a call, and who began that. While it is there, the call goes by an SFU, which writes down what it forwards."""
+
+    recording_id: RecordingId
+    started_by: UserId
+    started_at: datetime
+
+
 class Call(msgspec.Struct, frozen=True):
     """A call. `version` counts its changes; a save names the version it read.
 
     `epoch` counts the switches of the media's way, `sfu` names the SFU it goes by (None while it waits for another), and at
-    `topology_due` the way is looked at again.
+    `topology_due` the way is looked at again. `recording` is what records it now, `recorded` whether anything ever did.
     """
 
     call_id: CallId
@@ -172,6 +180,8 @@ class Call(msgspec.Struct, frozen=True):
     epoch: int = 0
     sfu: str | None = None
     topology_due: datetime | None = None
+    recording: Recording | None = None
+    recorded: bool = False
 
     @property
     def over(self) -> bool:

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import msgspec
 
-from secureconnect.calls.call import Call, CallType, LeaveReason, Session
-from secureconnect.ids import CallId, ConversationId, DeviceId, NodeId, SessionId, UserId
+from secureconnect.calls.call import Call, CallType, LeaveReason, Recording, Session
+from secureconnect.ids import CallId, ConversationId, DeviceId, NodeId, RecordingId, SessionId, UserId
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -66,6 +66,17 @@ class Invite(msgspec.Struct, frozen=True):
     ring: timedelta
 
 
+class StartRecording(msgspec.Struct, frozen=True):
+    """`recording_id` is what it is called, unless the call is being recorded already."""
+
+    user_id: UserId
+    recording_id: RecordingId
+
+
+class StopRecording(msgspec.Struct, frozen=True):
+    user_id: UserId
+
+
 class OpenSession(msgspec.Struct, frozen=True):
     """A socket has opened. `resume` is the session it comes back to; when that is gone, `session_id` begins.
 
@@ -112,7 +123,20 @@ class Tick(msgspec.Struct, frozen=True):
     """Time has passed. Does what is due, which may be nothing: timers may fire twice and anywhere."""
 
 
-Command = Join | Decline | Leave | End | Invite | OpenSession | CloseSession | NodeLost | MediaLost | Tick
+Command = (
+    Join
+    | Decline
+    | Leave
+    | End
+    | Invite
+    | StartRecording
+    | StopRecording
+    | OpenSession
+    | CloseSession
+    | NodeLost
+    | MediaLost
+    | Tick
+)
 
 
 class Rang(msgspec.Struct, frozen=True):
@@ -151,7 +175,28 @@ class SessionLeft(msgspec.Struct, frozen=True):
     reason: LeaveReason
 
 
-Event = Rang | AnsweredByDevice | DeclinedByDevice | Cancelled | Missed | SessionJoined | SessionLeft
+class RecordingStarted(msgspec.Struct, frozen=True):
+    recording: Recording
+
+
+class RecordingStopped(msgspec.Struct, frozen=True):
+    """`user_id`: who stopped it, None when it ended with the call, or with the SFU."""
+
+    recording: Recording
+    user_id: UserId | None = None
+
+
+Event = (
+    Rang
+    | AnsweredByDevice
+    | DeclinedByDevice
+    | Cancelled
+    | Missed
+    | SessionJoined
+    | SessionLeft
+    | RecordingStarted
+    | RecordingStopped
+)
 
 
 class Outcome(msgspec.Struct, frozen=True):

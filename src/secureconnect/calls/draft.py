@@ -5,10 +5,21 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from secureconnect.calls.call import Call, EndReason, LeaveReason, Participant, Ring, RingEnd, Session, State, Status
-from secureconnect.calls.commands import Cancelled, Event, Missed, Outcome, Person, Rang, SessionLeft
+from secureconnect.calls.call import Call, EndReason, LeaveReason, Participant, Ring, RingEnd, Session, State, Status, Topology
+from secureconnect.calls.commands import (
+    Cancelled,
+    Event,
+    Missed,
+    Outcome,
+    Person,
+    Rang,
+    RecordingStarted,
+    RecordingStopped,
+    SessionLeft,
+)
 from secureconnect.calls.topology import room_in, settled
-from secureconnect.errors import CallEnded
+from secureconnect.errors import CallEnded, NotJoined
+from secureconnect.ids import UserId
 
 
 class Draft:
@@ -23,6 +34,7 @@ class Draft:
         self.events: list[Event] = []
         self.closing: EndReason | None = None
         self.is_lost = False
+        self.stopped_by: UserId | None = None
 
     def put(self, one: Participant) -> None:
         self.people[one.user_id] = one
@@ -30,6 +42,11 @@ class Draft:
     def need_life(self) -> None:
         if self.call.over:
             raise CallEnded
+
+    def need_presence(self, user_id: UserId) -> None:
+        one = self.people.get(user_id)
+        if one is None or not one.is_in:
+            raise NotJoined
 
     def inside(self) -> list[Participant]:
         return [one for one in self.people.values() if one.is_in]
@@ -106,4 +123,17 @@ class Draft:
         """What came of it, with the media on the way that fits: one who is in and has no socket yet counts as a session."""
         call = replace(self.call, participants=tuple(self.people.values()))
         call = settled(call, sum(max(1, len(one.sessions)) for one in self.inside()), self.now, self.place)
+        call = self._with_its_recording(call)
         return Outcome(call, tuple(self.events), changed=call != self.before)
+
+    def _with_its_recording(self, call: Call) -> Call:
+        """It ends with the call, and where no SFU is left: nobody else writes down what is said."""
+        if call.recording and (call.over or call.topology is not Topology.SFU):
+            call = replace(call, recording=None)
+        before, after = self.before.recording, call.recording
+        if after is not None and before is None:
+            self.events.append(RecordingStarted(after))
+        if before is not None and after is None:
+            # Before anybody is told to have left, which is the last that they hear.
+            self.events.insert(0, RecordingStopped(before, self.stopped_by))
+        return call

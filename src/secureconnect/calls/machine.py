@@ -10,7 +10,20 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from secureconnect.calls.call import LIFE, Call, EndReason, LeaveReason, Participant, Ring, RingEnd, Session, State, Status
+from secureconnect.calls.call import (
+    LIFE,
+    Call,
+    EndReason,
+    LeaveReason,
+    Participant,
+    Recording,
+    Ring,
+    RingEnd,
+    Session,
+    State,
+    Status,
+    Topology,
+)
 from secureconnect.calls.commands import (
     AnsweredByDevice,
     CloseSession,
@@ -28,6 +41,8 @@ from secureconnect.calls.commands import (
     OpenSession,
     Outcome,
     SessionJoined,
+    StartRecording,
+    StopRecording,
     Tick,
 )
 from secureconnect.calls.draft import Draft
@@ -41,6 +56,7 @@ from secureconnect.errors import (
     DuplicateCallee,
     NotHost,
     NotJoined,
+    RecordingUnavailable,
     Superseded,
     TooManyParticipants,
 )
@@ -202,9 +218,7 @@ def _end(draft: Draft, command: End) -> None:
 
 def _invite(draft: Draft, command: Invite) -> None:
     draft.need_life()
-    inviter = draft.people.get(command.inviter_id)
-    if inviter is None or not inviter.is_in:
-        raise NotJoined
+    draft.need_presence(command.inviter_id)
     new = [person for person in command.people if _may_be_rung(draft.people.get(person.user_id))]
     if len(draft.inside()) + len(draft.ringing()) + len(new) > draft.room:
         raise CallFull
@@ -215,6 +229,26 @@ def _invite(draft: Draft, command: Invite) -> None:
 def _may_be_rung(one: Participant | None) -> bool:
     """Members who neither rang nor are in it: a call does not ring twice at the same person."""
     return one is None or (one.ring_deadline is None and not one.is_in)
+
+
+def _start_recording(draft: Draft, command: StartRecording) -> None:
+    draft.need_life()
+    draft.need_presence(command.user_id)
+    if draft.call.recording:
+        return
+    if draft.call.answered_at is None:
+        raise RecordingUnavailable("Nobody has answered yet, so there is nothing to record.")
+    if draft.place is None and draft.call.topology is not Topology.SFU:
+        raise RecordingUnavailable("A call is recorded by an SFU, and none is at hand.")
+    draft.call = replace(draft.call, recording=Recording(command.recording_id, command.user_id, draft.now), recorded=True)
+
+
+def _stop_recording(draft: Draft, command: StopRecording) -> None:
+    if not draft.call.recording:
+        return
+    draft.need_presence(command.user_id)
+    draft.stopped_by = command.user_id
+    draft.call = replace(draft.call, recording=None)
 
 
 def _open_session(draft: Draft, command: OpenSession) -> None:
@@ -308,6 +342,8 @@ _HANDLERS: dict[type[Command], Callable[[Draft, Any], None]] = {
     Leave: _leave,
     End: _end,
     Invite: _invite,
+    StartRecording: _start_recording,
+    StopRecording: _stop_recording,
     OpenSession: _open_session,
     CloseSession: _close_session,
     NodeLost: _node_lost,

@@ -44,6 +44,7 @@ from secureconnect.errors import Conflict, NotFound, NotJoined, Unavailable, Unp
 from secureconnect.ids import CallId, ConversationId, DeviceId, IdFactory, NodeId, SessionId, UserId, short
 from secureconnect.media import Sfu
 from secureconnect.push.queue import PushQueue
+from secureconnect.recording.book import RecordingBook
 from secureconnect.store import Database
 from secureconnect.store import calls as store
 from secureconnect.store import chat as chat_store
@@ -95,6 +96,7 @@ class CallService:
         sfu: Sfu,
         sfu_capacity: int,
         webhooks: Webhooks | None = None,
+        recordings: RecordingBook | None = None,
         on_change: OnChange = lambda before, after: None,
     ) -> None:
         """`on_change` hears of every change that was written here: the call before (None: there was none) and after."""
@@ -107,6 +109,7 @@ class CallService:
         self._pushes = pushes
         self._receipts = receipts
         self._webhooks = webhooks
+        self._recordings = recordings
         self._sfu = sfu
         self._sfu_capacity = sfu_capacity
         self._on_change = on_change
@@ -197,6 +200,10 @@ class CallService:
             return Invite(user_id, await people_named(connection, list(dict.fromkeys(user_ids)), names), ring)
 
         return await self._command(call_id, make, user_id)
+
+    async def command(self, user_id: UserId, call_id: CallId, command: Command | MakeCommand) -> Call:
+        """What a member asks for that a service beside this one has made a command of. Raises NotFound, and what the rules name."""
+        return await self._command(call_id, command, user_id)
 
     async def member_removed(self, conversation_id: ConversationId, user_id: UserId) -> None:
         """Somebody is no longer a member: they are no longer in the conversation's call either."""
@@ -328,6 +335,8 @@ class CallService:
                 if saved is None:
                     return None
                 has_pushes = await self._pushes.enqueue(connection, saved, outcome.events, now)
+                if self._recordings is not None:
+                    await self._recordings.note(connection, saved, outcome.events, now)
                 if self._webhooks is not None:
                     await self._webhooks.enqueue(connection, before, saved, outcome.events, now)
                 outcome = Outcome(saved, outcome.events)
@@ -371,6 +380,7 @@ class CallService:
             words.append(self._timeline.message_created(decision.entry, decision.members))
         if decision.has_pushes:
             self._pushes.wake()
-        if self._webhooks is not None:
-            self._webhooks.wake()
+        for others in (self._webhooks, self._recordings):
+            if others is not None:
+                others.wake()
         return words

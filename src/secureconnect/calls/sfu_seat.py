@@ -1,10 +1,9 @@
 """One session of this node and what it has at the SFU: who asks what, in the order it was asked, and what the client is told.
 
-Made by `calls.at_sfu`. Everything happens in one task, a step at a time, so that nothing is answered before it was asked.
+Made by `calls.at_sfu`. Everything is a step of `calls.sfu_steps`, one at a time, so that nothing is answered before it was asked.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -15,9 +14,10 @@ from secureconnect.bus import Bus
 from secureconnect.calls import sfu_place
 from secureconnect.calls.sfu_layers import Layers
 from secureconnect.calls.sfu_place import Place, feeds_for
+from secureconnect.calls.sfu_steps import Steps
 from secureconnect.clock import Clock
 from secureconnect.errors import BadSdp, ServiceError, SfuUnavailable, StaleEpoch
-from secureconnect.ids import CallId, UserId
+from secureconnect.ids import CallId, UserId, short
 from secureconnect.media import BadDescription, Member, Room, Seat, Sfu, SfuError, SfuLost, Stream, Track
 from secureconnect.media.sdp import candidate_in, fault_of, kind_of
 from secureconnect.signaling.protocol import Answer, ClientMessage, IceCandidate, IceRestart, Offer, View, encode
@@ -33,7 +33,6 @@ AGAIN_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
 
-Step = Callable[[], Awaitable[None]]
 Refuse = Callable[[ServiceError, str | None], None]
 
 
@@ -86,15 +85,14 @@ class SfuSeat:
         self._is_answered = True
         self._layers = Layers()
         self._silenced: frozenset[str] = frozenset()
+        self._recording: str | None = None
         self._is_syncing = False
-        self._waiting: list[Step] = []
-        self._worker: asyncio.Task[None] | None = None
-        self._later: set[asyncio.Task[None]] = set()
+        self._steps = Steps(f"sfu seat {short(occupant.session_id)}", around.clock, on_lost=self._lose)
 
     @property
     def is_taken(self) -> bool:
         """Whether the session has something at the SFU, or is about to."""
-        return self._seat is not None or self._worker is not None
+        return self._seat is not None or self._steps.is_under_way
 
     # What happens to it: plain calls
 
@@ -102,89 +100,63 @@ class SfuSeat:
         """The call goes this way now; None: by no SFU."""
         if way != self._way:
             self._way = way
-            self._do(self._follow)
+            self._steps.do(self._follow)
 
     def sync(self) -> None:
         """Others publish other things than before. Many changes at once are one step."""
         if not self._is_syncing and self._sat is not None:
             self._is_syncing = True
-            self._do(self._sync)
+            self._steps.do(self._sync)
 
     def take(self, message: ClientMessage) -> None:
         """What the client says to the SFU."""
         ref = message.ref or None
         if isinstance(message, View):
             self._layers.view(message.tiles)
-            self._do(self._choose)
-        elif len(self._waiting) >= MAX_WAITING:
+            self._steps.do(self._choose)
+        elif self._steps.waiting >= MAX_WAITING:
             self.refuse(SfuUnavailable("More waits for the SFU than it can do: slow down."), ref)
         else:
-            self._do(partial(self._guarded, message, ref))
+            self._steps.do(partial(self._guarded, message, ref))
 
     def report(self, raw: bytes) -> None:
         """What the client says of its connection."""
         if self._seat is not None:
             self._layers.report(raw, self._around.clock.monotonic())
-            self._do(self._choose)
+            self._steps.do(self._choose)
 
     def silence(self, kinds: frozenset[str], *, silent: bool) -> None:
         """Forward nothing of these kinds, `audio` or `video`, or forward it again."""
         after = self._silenced | kinds if silent else self._silenced - kinds
         if after != self._silenced:
             self._silenced = after
-            self._do(self._apply_silence)
+            self._steps.do(self._apply_silence)
+
+    def record(self, recording_id: str | None) -> None:
+        """Have the room written down under this name, or no longer. Every seat says so: who made the room may be elsewhere."""
+        if recording_id != self._recording:
+            self._recording = recording_id
+            self._steps.do(self._apply_recording)
 
     def give_up(self) -> None:
         """The session has left the call."""
         self.is_over, self._way = True, None
-        self._do(self._leave)
+        self._steps.do(self._leave)
 
     async def hand_over(self) -> None:
         """The session is another node's now, or this one's no more: what it has stays as it is."""
         seat, self._seat, self._sat, self._way = self._seat, None, None, None
-        self._waiting.clear()
-        for task in (*self._later, *([self._worker] if self._worker else [])):
-            task.cancel()
+        self._steps.cancel()
         if seat is not None:
             seat.let_go()
 
     # Steps
 
-    def _do(self, step: Step) -> None:
-        self._waiting.append(step)
-        if self._worker is None:
-            self._worker = asyncio.create_task(self._work(), name=f"sfu seat {self.occupant.session_id[-8:]}")
-
-    def _do_later(self, step: Step, seconds: float) -> None:
-        async def wait() -> None:
-            await self._around.clock.sleep(seconds)
-            self._do(step)
-
-        task = asyncio.create_task(wait())
-        self._later.add(task)
-        task.add_done_callback(self._later.discard)
-
-    async def _work(self) -> None:
-        """Until nothing is left to do: a call without an SFU keeps no task."""
-        try:
-            while self._waiting:
-                step = self._waiting.pop(0)
-                try:
-                    await step()
-                except SfuLost as lost:
-                    self._lose(str(lost))
-                except SfuError as refusal:
-                    log.warning("SFU refuses", session=self.occupant.session_id[-8:], reason=str(refusal))
-                except Exception:
-                    log.exception("SFU seat failed", session=self.occupant.session_id[-8:])
-        finally:
-            self._worker = None
-
     async def _follow(self) -> None:
         way = self._way
         if way is None:
             # The client lets go of its connections once it has others: then, or after a while, there is nothing to keep.
-            self._do_later(self._release, RELEASE_SECONDS)
+            self._steps.do_later(self._release, RELEASE_SECONDS)
         elif way != self._sat:
             await self._leave()
             await self._sit(way)
@@ -201,6 +173,8 @@ class SfuSeat:
             self._seat = await self._around.sfu.open(way.room, who, self)
         self._sat = way
         self._tell_nodes()
+        if self._recording is not None:
+            await self._apply_recording()
 
     async def _leave(self) -> None:
         seat, self._seat, self._sat = self._seat, None, None
@@ -225,7 +199,7 @@ class SfuSeat:
             self._receiving = self._around.connection_id()
             self._layers.begin_anew()
         if not await self._seat.want(wanted):
-            self._do_later(self._sync, AGAIN_SECONDS)
+            self._steps.do_later(self._sync, AGAIN_SECONDS)
 
     async def _choose(self) -> None:
         """Send of each picture what its tile needs and the line carries."""
@@ -245,10 +219,14 @@ class SfuSeat:
                 await self._seat.silence(track.mid, silent=kind_of(track.source) in self._silenced)
             self._tell_nodes()
 
+    async def _apply_recording(self) -> None:
+        if self._seat is not None and self._sat == self._way:
+            await self._seat.record(self._recording)
+
     def _lose(self, reason: str) -> None:
         way, self._seat, self._sat = self._sat or self._way, None, None
         if way is not None and way == self._way:
-            log.warning("SFU seat lost", session=self.occupant.session_id[-8:], epoch=way.epoch, reason=reason)
+            log.warning("SFU seat lost", session=short(self.occupant.session_id), epoch=way.epoch, reason=reason)
             self._on_lost(way)
 
     # What the client says
@@ -356,7 +334,7 @@ class SfuSeat:
 
     def _let_go_when_done(self) -> None:
         if self._way is None and self._publishing is None and self._receiving is None:
-            self._do(self._release)
+            self._steps.do(self._release)
 
     # What others hear
 

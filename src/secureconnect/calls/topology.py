@@ -27,12 +27,12 @@ def settled(call: Call, sessions: int, now: datetime, place: str | None) -> Call
     if call.over:
         return replace(call, topology_due=None)
     if call.topology is not Topology.SFU:
-        if sessions <= 2:
+        if sessions <= 2 and not call.recording:
             return _moved(call, Topology.P2P)
         return _moved(call, Topology.MESH) if place is None else _moved(call, Topology.SFU, place)
     if call.sfu is None:
         return _without_its_sfu(call, sessions, now, place)
-    if sessions > 2:
+    if sessions > 2 or call.recording:
         return replace(call, topology_due=None)
     calm_at = call.topology_due or now + CALM
     return _moved(call, Topology.P2P) if calm_at <= now else replace(call, topology_due=calm_at)
@@ -46,12 +46,14 @@ def bereft(call: Call, sfu: str, epoch: int, now: datetime) -> Call:
 
 
 def _without_its_sfu(call: Call, sessions: int, now: datetime, place: str | None) -> Call:
-    if sessions <= 2:
+    if sessions <= 2 and not call.recording:
         return _moved(call, Topology.P2P)
     if place is not None:
         return _moved(call, Topology.SFU, place)
     if call.topology_due is not None and call.topology_due > now:
         return call
+    if sessions <= 2:
+        return _moved(call, Topology.P2P)
     inside = sum(one.is_in for one in call.participants)
     # More than a mesh holds have nowhere to go: they wait on.
     return _moved(call, Topology.MESH) if inside <= MESH_CAPACITY else replace(call, topology_due=now + PATIENCE)

@@ -5,6 +5,7 @@
     port.py      how clients reach us: the port, TLS
     shared.py    what is shared with other nodes: database, its schema and clock, bus
     sfu.py       whether group calls have an SFU
+    recording.py whether calls can be recorded
     turn.py      whether TURN relays, over each transport
     webhook.py   whether the outside application takes events
     report.py    the table, and the same as JSON
@@ -15,7 +16,7 @@ It asks for real and changes nothing: what it writes or starts, it takes back.
 from importlib.metadata import version
 
 from secureconnect.config import Settings
-from secureconnect.doctor import machine, port, sfu, shared, turn, webhook
+from secureconnect.doctor import machine, port, recording, sfu, shared, turn, webhook
 from secureconnect.doctor.finding import Finding, ok
 
 
@@ -34,5 +35,6 @@ async def examine(settings: Settings) -> list[Finding]:
         await shared.bus(settings),
         *await turn.turn(settings),
         *await sfu.sfu(settings),
+        await recording.recording(settings),
         await webhook.webhook(settings, version("secureconnect")),
     ]

@@ -1,7 +1,7 @@
 """The SFU as services see it: a place for a call, a seat there for each session, and what happens to it. Values and protocols only.
 
 `media.pool` keeps the SFUs and gives out places, `media.videoroom` is a seat at a Janus; `calls.at_sfu` is who uses them. Another
-engine is another implementation of these; recording and encrypted frames are to be further verbs of a `Seat`.
+engine is another implementation of these; encrypted frames are to be a further verb of a `Seat`.
 """
 
 from collections.abc import Callable, Sequence
@@ -152,6 +152,10 @@ class Seat(Protocol):
 
     async def silence(self, mid: str, *, silent: bool) -> None:
         """Send nobody what the session publishes in this section, or send it again."""
+        ...
+
+    async def record(self, recording_id: str | None) -> None:
+        """Write down what everybody in the room publishes, under this name; None: no longer. Again changes nothing."""
         ...
 
     async def leave(self) -> None:

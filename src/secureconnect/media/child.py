@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,8 @@ MAX_WORDS = 200
 class Program:
     """What to start: its name in our log, what to run given its folder, what to put there first, and where it must listen.
 
-    `links` are symbolic links in folders of its folder, by what they lead to.
+    `links` are symbolic links in folders of its folder, by what they lead to. `writes_to` is a folder given to it whose
+    files outlive it.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Program:
     address: str
     port: int
     links: Callable[[Path], Mapping[str, Path]] = lambda folder: {}
+    writes_to: Path | None = None
 
 
 def is_installed(program: str) -> bool:
@@ -94,6 +97,9 @@ class Child:
             finally:
                 self._changed(None)
                 await _end(process)
+                if self._program.writes_to is not None:
+                    with suppress(OSError):  # unless it is empty
+                        self._program.writes_to.rmdir()
 
     def _changed(self, pid: int | None) -> None:
         if pid != self.pid:
@@ -108,6 +114,8 @@ class Child:
             _link(folder / name, target, give_away=bool(as_nobody))
         if as_nobody:
             os.chown(folder, NOBODY, NOBODY)
+        if self._program.writes_to is not None:
+            _give(self._program.writes_to, give_away=bool(as_nobody))
         program, *arguments = self._program.arguments(folder)
         return await asyncio.create_subprocess_exec(
             *("setpriv", *as_nobody, "--no-new-privs", "--pdeathsig", "KILL", "--", shutil.which(program) or program, *arguments),
@@ -156,6 +164,18 @@ def _link(path: Path, target: Path, *, give_away: bool) -> None:
     path.symlink_to(target)
     if give_away:
         os.chown(path.parent, NOBODY, NOBODY)
+
+
+def _give(folder: Path, *, give_away: bool) -> None:
+    """Raises PermissionError for a folder of somebody else's, which would read along."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if folder.is_symlink() or folder.lstat().st_uid not in (NOBODY, os.geteuid()):
+            raise PermissionError(f"{folder} belongs to somebody else") from None
+    if give_away:
+        os.chown(folder, NOBODY, NOBODY, follow_symlinks=False)
 
 
 async def _end(process: asyncio.subprocess.Process | None) -> None:

@@ -29,7 +29,8 @@ PROTECTED = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root"
 class JanusOptions:
     """What differs from one Janus to the next. `external_ip` is the public address that a NAT maps to `address`.
 
-    Media goes by `address`, and by those of `beside` for clients in networks from which it cannot be reached.
+    Media goes by `address`, and by those of `beside` for clients in networks from which it cannot be reached. `recordings` is the
+    folder that it writes recordings to.
     """
 
     address: str
@@ -38,6 +39,7 @@ class JanusOptions:
     media_ports: tuple[int, int] = (20000, 21999)
     external_ip: str | None = None
     beside: tuple[str, ...] = ()
+    recordings: Path | None = None
 
     @property
     def candidates(self) -> tuple[str, ...]:
@@ -65,7 +67,7 @@ def configuration(options: JanusOptions, folder: Path, host: str = LOOPBACK) -> 
 
 def _general(options: JanusOptions, folder: Path) -> str:
     first, last = options.media_ports
-    protected = ", ".join(f'"{each}"' for each in PROTECTED)
+    protected = ", ".join(f'"{each}"' for each in PROTECTED if not str(options.recordings or "").startswith(each))
     external = f'    nat_1_1_mapping = "{options.external_ip}"\n' if options.external_ip else ""
     return f"""general: {{
     # What is loaded: one plugin, one transport
@@ -83,6 +85,9 @@ def _general(options: JanusOptions, folder: Path) -> str:
     # How long a session lives that nobody asks for, and one whose node is gone: until another claims it
     session_timeout = {SESSION_SECONDS}
     reclaim_session_timeout = {RECLAIM_SECONDS}
+
+    # A recording that is still being written says so by its name
+    recordings_tmp_ext = "tmp"
 
     # In overload it would write a line for each late packet
     debug_level = 2
@@ -144,6 +149,7 @@ def program(options: JanusOptions, libraries: Path) -> Program:
         links=links,
         address=LOOPBACK,
         port=options.port,
+        writes_to=options.recordings,
     )
 
 

@@ -31,7 +31,8 @@ log = structlog.get_logger(__name__)
 class SfuServer:
     """One Janus of the settings: where its API answers, its secret, how much of the load it takes, where it stands.
 
-    `draining`: it takes no calls, and those that it has are taken elsewhere.
+    `draining`: it takes no calls, and those that it has are taken elsewhere. `recordings`: where it writes recordings, as it
+    calls that folder.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -42,6 +43,7 @@ class SfuServer:
     weight: float = 1.0
     region: str | None = None
     draining: bool = False
+    recordings: str | None = None
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("ws://", "wss://")):
@@ -245,4 +247,5 @@ class JanusPool:
         return node.janus
 
     def _options(self, room: Room) -> RoomOptions:
-        return RoomOptions(admin_key=self._nodes[room.sfu].server.secret, key=self._key, bitrate=self._bitrate)
+        server = self._nodes[room.sfu].server
+        return RoomOptions(admin_key=server.secret, key=self._key, bitrate=self._bitrate, recordings=server.recordings)

@@ -38,11 +38,15 @@ class RoomKeys(Struct, frozen=True):
 
 
 class RoomOptions(Struct, frozen=True):
-    """How rooms are made: what Janus must hear from who makes one, what keys follow from, and bits a second of a publisher."""
+    """How rooms are made: what Janus must hear from who makes one, what keys follow from, and bits a second of a publisher.
+
+    `recordings` is the folder where this Janus writes recordings, in its own words; None: it writes none.
+    """
 
     admin_key: str
     key: bytes
     bitrate: int
+    recordings: str | None = None
 
 
 class Connection(Enum):
@@ -205,6 +209,18 @@ class VideoRoomSeat:
 
     # Both
 
+    async def record(self, recording_id: str | None) -> None:
+        if self._options.recordings is None:
+            raise SfuError("this SFU has no folder for recordings")
+        room = {"room": self._room.name, "secret": self._keys.secret}
+        with _explained():
+            if recording_id is not None:
+                # Each recording has a folder of its own. What is open goes on where it is.
+                folder = f"{self._options.recordings}/{recording_id}"
+                await self._janus.message(self._session, self._publisher, {"request": "edit", "new_rec_dir": folder, **room})
+            body = {"request": "enable_recording", "record": recording_id is not None, **room}
+            await self._janus.message(self._session, self._publisher, body)
+
     async def trickle(self, candidate: object, *, publishing: bool) -> None:
         handle = self._publisher if publishing else self._subscriber
         if handle is not None:
@@ -261,6 +277,8 @@ class VideoRoomSeat:
             "audio_active_packets": LOUD_PACKETS,
             "audio_level_average": LOUD_LEVEL,
             "lock_record": True,
+            # Browsers turn pictures upright themselves then: in a film nobody else would.
+            "videoorient_ext": False,
         }
         try:
             await self._janus.message(self._session, self._publisher, body)

@@ -41,6 +41,7 @@ class Metrics:
         self.refusals = self._counter("socket_refusals", "Sockets refused before the upgrade.", "code")
         self.pushes = self._counter("pushes", "Attempts to push, by what came of them.", "provider", "outcome")
         self.webhooks = self._counter("webhooks", "Attempts to bring an event to the application, by what came of them.", "outcome")
+        self.recordings = self._counter("recordings", "Attempts to make a film of a recording, by what came of them.", "outcome")
         self.rate_limited = self._counter("rate_limited", "Requests refused by a rate limit, by its name.", "limit")
         self.limits_not_shared = self._counter("limits_not_shared", "Uses of a rate limit that other nodes did not count.")
 

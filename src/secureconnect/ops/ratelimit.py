@@ -39,6 +39,7 @@ LIMITS: Mapping[str, Limit] = {
     "register": Limit(60),  # by address: each costs a slow hash
     "message": Limit(120, fails_open=True),  # by user: two a second is faster than anybody types
     "ring": Limit(10, fails_open=True),  # by user: calls begun, and invitations
+    "recording": Limit(10, fails_open=True),  # by user: each takes a folder, and a film that somebody has to make
     "ring_one": Limit(20, 600.0, fails_open=True),  # by caller and callee: a phone that somebody will not leave alone
 }
 

@@ -39,18 +39,23 @@ class PushQueue:
 
         May run twice, like the transaction it is in. After the commit, call `wake`.
         """
-        concerned = {event.user_id for event in events if isinstance(event, Rang | AnsweredByDevice | DeclinedByDevice | Missed)}
-        if not concerned:
+        concerning = [event for event in events if isinstance(event, Rang | AnsweredByDevice | DeclinedByDevice | Missed)]
+        if not concerning:
             return False
         devices: dict[UserId, list[Device]] = {}
-        for device in await devices_of(connection, concerned):
+        for device in await devices_of(connection, {event.user_id for event in concerning}):
             devices.setdefault(device.user_id, []).append(device)
-        pushes = [push for event in events for push in self._pushes(event, call, devices, events, now)]
+        pushes = [push for event in concerning for push in self._pushes(event, call, devices, events, now)]
         await insert_pushes(connection, pushes, now)
         return bool(pushes)
 
     def _pushes(
-        self, event: Event, call: Call, devices: dict[UserId, list[Device]], events: Sequence[Event], now: datetime
+        self,
+        event: Rang | AnsweredByDevice | DeclinedByDevice | Missed,
+        call: Call,
+        devices: dict[UserId, list[Device]],
+        events: Sequence[Event],
+        now: datetime,
     ) -> Iterator[Push]:
         theirs = devices.get(event.user_id, [])
         match event:
@@ -69,8 +74,6 @@ class PushQueue:
                 # One push, not a cancel and a notice: two could arrive in the wrong order, and the notice would be gone.
                 words = {"type": "call.missed", "reason": "cancelled" if Cancelled(user_id) in events else "timeout"}
                 yield from self._make(Kind.MISSED, call, words, _that_show(theirs), now + MISSED_LIFE)
-            case _:
-                return
 
     def _make(
         self, kind: Kind, call: Call, words: dict[str, str], devices: Iterable[Device], expires_at: datetime

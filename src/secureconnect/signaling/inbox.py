@@ -14,8 +14,9 @@ from secureconnect.calls.call import Call
 from secureconnect.clock import Clock
 from secureconnect.ids import CallId, DeviceId, UserId, short
 from secureconnect.signaling import reports
+from secureconnect.signaling.events import CallIncoming, EventsWelcome, with_cursor
 from secureconnect.signaling.hub import Channel, Hub
-from secureconnect.signaling.protocol import CallIncoming, ErrorFrame, EventsWelcome, encode, with_cursor
+from secureconnect.signaling.protocol import ErrorFrame, encode
 from secureconnect.signaling.session import TokenBucket, strike_bucket
 from secureconnect.signaling.upgrade import Attachment, position_of, uuid_of
 from secureconnect.signaling.views import view_of

@@ -6,13 +6,13 @@ through unparsed: an SDP is 4 KB of escaped text, and taking it apart to put it 
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from secureconnect.calls.call import LeaveReason, Topology
-from secureconnect.ids import CallId, DeviceId, SessionId, UserId
+from secureconnect.ids import CallId, DeviceId, RecordingId, SessionId, UserId
 from secureconnect.signaling.sfu_frames import SFU_FRAMES, Source
 from secureconnect.signaling.views import CallView
 
@@ -276,6 +276,16 @@ class TopologyFrame(Struct, frozen=True, tag="topology"):
     epoch: int
 
 
+class RecordingFrame(Struct, frozen=True, tag="recording"):
+    """A recording has begun, or is over. `user_id`: who did that; None when it ended with the call, or for want of an SFU."""
+
+    call_id: CallId
+    timestamp: datetime
+    recording_id: RecordingId
+    state: Literal["started", "stopped"]
+    user_id: UserId | None
+
+
 class Reconnect(Struct, frozen=True, tag="reconnect"):
     """This node goes away: close, wait `after_ms` milliseconds, come back with `resume` or `cursor`. On both sockets."""
 
@@ -303,6 +313,7 @@ SIGNALING_FRAMES: tuple[type[Struct], ...] = (
     LeaveFrame,
     CallFrame,
     TopologyFrame,
+    RecordingFrame,
     *SFU_FRAMES,
     Reconnect,
     Ack,
@@ -313,77 +324,6 @@ SIGNALING_FRAMES: tuple[type[Struct], ...] = (
 def with_seq(seq: int, body: bytes) -> bytes:
     """A log entry as a frame: seq is known only once the log has given it."""
     return b'{"seq":%d,' % seq + body[1:]
-
-
-def with_cursor(seq: int, body: bytes) -> bytes:
-    """The same for the events socket, where the position is the client's to keep and not to count with."""
-    return b'{"cursor":"%d",' % seq + body[1:]
-
-
-# --- From the server, events --------------------------------------------------------------------------------------------------
-
-
-class EventsWelcome(Struct, frozen=True, tag="welcome"):
-    """The first frame of an events socket. Not resumed: load the lists again."""
-
-    user_id: UserId
-    cursor: str
-    resumed: bool
-
-
-class CallEvent(Struct, frozen=True):
-    """Something happened to a call of yours."""
-
-    call_id: CallId
-    timestamp: datetime
-    call: CallView
-
-
-class CallIncoming(CallEvent, frozen=True, tag="call.incoming"):
-    """This call rings you; `waiting`: while you are in another."""
-
-    waiting: bool
-
-
-class CallUpdated(CallEvent, frozen=True, tag="call.updated"):
-    """A call in one of your conversations changed."""
-
-
-class CallAnsweredElsewhere(CallEvent, frozen=True, tag="call.answered_elsewhere"):
-    """Another device of yours answered: stop ringing."""
-
-    device_id: DeviceId | None
-
-
-class CallDeclinedElsewhere(CallEvent, frozen=True, tag="call.declined_elsewhere"):
-    """Another device of yours declined: stop ringing."""
-
-    device_id: DeviceId | None
-
-
-class CallCancelled(CallEvent, frozen=True, tag="call.cancelled"):
-    """The caller gave up: stop ringing."""
-
-
-class CallMissed(CallEvent, frozen=True, tag="call.missed"):
-    """You missed this call."""
-
-
-class CallEndedEvent(CallEvent, frozen=True, tag="call.ended"):
-    """A call in one of your conversations is over."""
-
-
-EVENT_FRAMES: tuple[type[Struct], ...] = (
-    EventsWelcome,
-    CallIncoming,
-    CallUpdated,
-    CallAnsweredElsewhere,
-    CallDeclinedElsewhere,
-    CallCancelled,
-    CallMissed,
-    CallEndedEvent,
-    Reconnect,
-)
 
 
 def type_of(frame: type[Struct]) -> Any:

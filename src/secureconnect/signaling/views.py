@@ -4,7 +4,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from secureconnect.calls.call import Call, CallType, EndReason, Participant, Session, State, Status, Topology
+from secureconnect.calls.call import Call, CallType, EndReason, Participant, Recording, Session, State, Status, Topology
 from secureconnect.ids import CallId, ConversationId, DeviceId, SessionId, UserId
 
 
@@ -32,7 +32,7 @@ class ParticipantView(Struct, frozen=True):
 
 
 class CallView(Struct, frozen=True):
-    """A call in answers, events and snapshots. The larger `version` is the newer."""
+    """A call in answers, events and snapshots. The larger `version` is the newer. `recorded`: it is, or was at some time."""
 
     call_id: CallId
     conversation_id: ConversationId
@@ -47,6 +47,8 @@ class CallView(Struct, frozen=True):
     answered_at: datetime | None
     ended_at: datetime | None
     participants: list[ParticipantView]
+    recording: Recording | None
+    recorded: bool
 
 
 def view_of(call: Call) -> CallView:
@@ -65,6 +67,8 @@ def view_of(call: Call) -> CallView:
         answered_at=call.answered_at,
         ended_at=call.ended_at,
         participants=[_participant_view(one, call.caller_id) for one in call.participants],
+        recording=call.recording,
+        recorded=call.recorded,
     )
 
 

@@ -15,8 +15,21 @@ from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Select, Table, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from secureconnect.calls.call import Call, CallType, EndReason, Participant, Ring, RingEnd, Session, State, Status, Topology, due_at
-from secureconnect.ids import CallId, ConversationId, DeviceId, NodeId, SessionId, UserId
+from secureconnect.calls.call import (
+    Call,
+    CallType,
+    EndReason,
+    Participant,
+    Recording,
+    Ring,
+    RingEnd,
+    Session,
+    State,
+    Status,
+    Topology,
+    due_at,
+)
+from secureconnect.ids import CallId, ConversationId, DeviceId, NodeId, RecordingId, SessionId, UserId
 from secureconnect.store.prepared import Prepared, given
 from secureconnect.store.tables import call_participants, call_sessions, calls, nodes, users
 
@@ -231,6 +244,7 @@ def _assembled(rows: Iterable[Any]) -> list[Call]:
 
 
 def _call_columns(call: Call) -> dict[str, Any]:
+    recording = call.recording
     return {
         "conversation_id": call.conversation_id,
         "call_type": call.call_type,
@@ -246,6 +260,10 @@ def _call_columns(call: Call) -> dict[str, Any]:
         "epoch": call.epoch,
         "sfu": call.sfu,
         "topology_due": call.topology_due,
+        "recording_id": recording and recording.recording_id,
+        "recording_by": recording and recording.started_by,
+        "recording_at": recording and recording.started_at,
+        "recorded": call.recorded,
         "due_at": due_at(call),
     }
 
@@ -291,7 +309,13 @@ def _call(row: Any, participants: Sequence[Participant]) -> Call:
         epoch=row.epoch,
         sfu=row.sfu,
         topology_due=row.topology_due,
+        recording=_recording(row) if row.recording_id else None,
+        recorded=row.recorded,
     )
+
+
+def _recording(row: Any) -> Recording:
+    return Recording(RecordingId(row.recording_id), UserId(row.recording_by), row.recording_at)
 
 
 def _participant(rows: Sequence[Any]) -> Participant:

@@ -52,6 +52,7 @@ class CallSummary(Struct, frozen=True):
     created_at: datetime
     answered_at: datetime | None
     ended_at: datetime | None
+    recorded: bool
 
 
 class Message(Struct, frozen=True):
@@ -211,6 +212,7 @@ async def note_call(connection: AsyncConnection, conversation: StoredConversatio
         created_at=call.created_at,
         answered_at=call.answered_at,
         ended_at=call.ended_at,
+        recorded=call.recorded,
     )
     entry = Message(
         next_message_id(conversation, message_id), call.conversation_id, call.caller_id, "call", "", call.created_at, summary
@@ -323,6 +325,7 @@ def _messages() -> Select[Any]:
         calls.c.created_at.label("call_created_at"),
         calls.c.answered_at,
         calls.c.ended_at,
+        calls.c.recorded,
     ).outerjoin(calls, calls.c.call_id == messages.c.call_id)
 
 
@@ -338,6 +341,7 @@ def _message(row: Row[Any]) -> Message:
             created_at=row.call_created_at,
             answered_at=row.answered_at,
             ended_at=row.ended_at,
+            recorded=row.recorded,
         )
     return Message(row.message_id, row.conversation_id, row.sender_id, row.kind, row.content, row.created_at, call)
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.calls.call import Status
 from secureconnect.push import Provider
-from secureconnect.store.tables import calls, nodes, pushes, webhook_events
+from secureconnect.store.tables import calls, nodes, pushes, recordings, webhook_events
 
 
 class Figures(Struct, frozen=True):
@@ -21,6 +21,7 @@ class Figures(Struct, frozen=True):
     `overdue` is how long ago the call that waits longest should have been ticked. `outbox` counts the pushes that are not done,
     `outbox_overdue` is the age of the oldest that is due and that nobody is sending; both by provider, set up or not.
     `webhooks` counts the events that the application has not taken, `webhooks_age` is how long ago the oldest of them was made.
+    `films` counts the recordings that are over and whose film is not made.
     """
 
     calls: Mapping[str, int]
@@ -30,6 +31,7 @@ class Figures(Struct, frozen=True):
     outbox_overdue: Mapping[str, float]
     webhooks: int
     webhooks_age: float
+    films: int
 
 
 async def figures(connection: AsyncConnection, now: datetime) -> Figures:
@@ -45,6 +47,8 @@ async def figures(connection: AsyncConnection, now: datetime) -> Figures:
         outbox[str(provider)], overdue[str(provider)] = int(count), _age(oldest, now)
     untold = select(func.count(), func.min(webhook_events.c.created_at)).where(webhook_events.c.due_at.is_not(None))
     webhooks, first_untold = (await connection.execute(untold)).one()
+    unmade = select(func.count()).select_from(recordings).where(recordings.c.due_at.is_not(None))
+    films = (await connection.execute(unmade)).scalar_one()
     return Figures(
         calls={str(status): by_status.get(status, 0) for status in (Status.RINGING, Status.ACTIVE)},
         overdue=_age(due, now),
@@ -53,6 +57,7 @@ async def figures(connection: AsyncConnection, now: datetime) -> Figures:
         outbox_overdue=overdue,
         webhooks=int(webhooks),
         webhooks_age=_age(first_untold, now),
+        films=int(films),
     )
 
 

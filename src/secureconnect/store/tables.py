@@ -23,6 +23,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     Uuid,
+    false,
     text,
 )
 
@@ -141,6 +142,12 @@ calls = Table(
     Column("epoch", Integer, nullable=False, server_default="0"),
     Column("sfu", String(64)),
     Column("topology_due", UtcDateTime),
+    # What records it now, and who began that.
+    Column("recording_id", Uuid),
+    Column("recording_by", Uuid),
+    Column("recording_at", UtcDateTime),
+    # Whether anything ever did.
+    Column("recorded", Boolean, nullable=False, server_default=false()),
     # The earliest ring, grace, life or topology deadline; null once the call is over. Timers look for what is due here.
     Column("due_at", UtcDateTime, index=True),
     Index(None, "conversation_id", "call_id"),
@@ -281,6 +288,31 @@ ring_receipts = Table(
     Column("kind", String(16), primary_key=True),
     Column("reason", String(32), nullable=False),
     Column("at", UtcDateTime, nullable=False, index=True),
+)
+
+# What was recorded of calls: begun and stopped with the change of the call, then made into a film by whoever takes it.
+recordings = Table(
+    "recordings",
+    metadata,
+    Column("recording_id", Uuid, primary_key=True),
+    Column("call_id", Uuid, ForeignKey("calls.call_id"), nullable=False, index=True),
+    Column("conversation_id", Uuid, ForeignKey("conversations.conversation_id"), nullable=False),
+    Column("started_by", Uuid, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("stopped_at", UtcDateTime),
+    Column("status", String(16), nullable=False),
+    # As of pushes: null while it records, and once it is ready or has failed.
+    Column("due_at", UtcDateTime, index=True),
+    Column("lease_owner", Uuid),
+    Column("attempts", Integer, nullable=False),
+    # The film: how long, how large, what it is, its name in the object store.
+    Column("seconds", Float),
+    Column("bytes", BigInteger),
+    Column("content_type", String(64)),
+    Column("object_name", String(200)),
+    Column("failure", String(200)),
+    # When it is deleted, with the film and with what the SFU wrote.
+    Column("kept_until", UtcDateTime, index=True),
 )
 
 # What an outside application is told of calls, written with the change that it tells of: outbox and memory in one.

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import cast
+from uuid import UUID
 
 import pytest
 from msgspec.structs import replace
@@ -10,15 +11,16 @@ from msgspec.structs import replace
 from secureconnect.bus.memory import MemoryBus
 from secureconnect.calls import sfu_place
 from secureconnect.calls.at_sfu import CallsAtSfu
-from secureconnect.calls.call import Call, Topology
+from secureconnect.calls.call import Call, Recording, Topology
 from secureconnect.calls.service import CallService
 from secureconnect.calls.sfu_place import Place
 from secureconnect.calls.sfu_seat import Occupant
 from secureconnect.errors import ServiceError
+from secureconnect.ids import RecordingId
 from secureconnect.media import Feed, Handles, Layer, Listener, Member, Room, SfuLost, Track
 from secureconnect.signaling.views import CallView, view_of
 from tests.fakes.clock import ManualClock
-from tests.unit.calls.story import ANN, BOB, CYN, Story
+from tests.unit.calls.story import ANN, BOB, CYN, START, Story
 
 pytestmark = pytest.mark.anyio
 TOPIC, ONE = "call:1", "session-1"
@@ -33,6 +35,7 @@ class FakeSeat:
         self.end: str | None = None
         self.handles = Handles(1, 2, None, is_publishing=False)
         self.feeds: frozenset[Feed] = frozenset()
+        self.recorded: list[str | None] = []
 
     async def publish(self, sdp: str, tracks: Sequence[Track], *, anew: bool) -> str:
         return "answer"
@@ -53,6 +56,9 @@ class FakeSeat:
     async def choose(self, layers: Sequence[Layer]) -> None: ...
 
     async def silence(self, mid: str, *, silent: bool) -> None: ...
+
+    async def record(self, recording_id: str | None) -> None:
+        self.recorded.append(recording_id)
 
     async def leave(self) -> None:
         self.end = "left"
@@ -269,3 +275,27 @@ async def test_an_sfu_that_is_emptied_keeps_a_call_until_there_is_another(world:
     world.sfu.tell("sfu-2")
     await settle()
     assert world.calls.lost == [("sfu-1", 1)]
+
+
+async def test_a_call_that_is_recorded_says_so_at_its_seat_wherever_it_goes_and_when_it_is_over(world: World) -> None:
+    recorded = Recording(RecordingId(UUID(int=7)), ANN, START)
+    await world.enter()
+    world.calls.call = replace(world.calls.call, recording=recorded, version=world.calls.call.version + 1)
+    world.at_sfu.learn(TOPIC, world.view)
+    await settle()
+    assert world.sfu.seats[0].recorded == [str(recorded.recording_id)]
+    world.calls.call = replace(world.calls.call, epoch=2, version=world.calls.call.version + 1)
+    world.at_sfu.learn(TOPIC, world.view)
+    await settle()
+    assert world.sfu.seats[1].recorded == [str(recorded.recording_id)]
+    world.calls.call = replace(world.calls.call, recording=None, version=world.calls.call.version + 1)
+    world.at_sfu.learn(TOPIC, world.view)
+    await settle()
+    assert world.sfu.seats[1].recorded == [str(recorded.recording_id), None]
+
+
+async def test_who_comes_to_a_call_that_is_recorded_says_so_too(world: World) -> None:
+    recorded = Recording(RecordingId(UUID(int=7)), ANN, START)
+    world.calls.call = replace(world.calls.call, recording=recorded)
+    await world.enter()
+    assert world.sfu.seats[0].recorded == [str(recorded.recording_id)]

@@ -36,12 +36,16 @@ from secureconnect.calls.commands import (
     OpenSession,
     Outcome,
     Rang,
+    RecordingStarted,
+    RecordingStopped,
     SessionJoined,
     SessionLeft,
+    StartRecording,
+    StopRecording,
     Tick,
 )
 from secureconnect.errors import Conflict, Forbidden
-from secureconnect.ids import DeviceId, NodeId, SessionId, UserId
+from secureconnect.ids import DeviceId, NodeId, RecordingId, SessionId, UserId
 from tests.unit.calls.story import ANN, BOB, CYN, DAN, EAST, EVE, GRACE, LAPTOP, PHONE, RING, START, WEST, initiation, person
 
 Rule = Callable[[Any], Any]
@@ -71,8 +75,11 @@ OUTCOMES_OF_A_RING: dict[State, list[type[Event]]] = {
     State.MISSED: [Missed],
     State.CANCELLED: [Cancelled, Missed],
 }
-ABOUT_RINGS: tuple[type[Event], ...] = (Rang, AnsweredByDevice, DeclinedByDevice, Missed, Cancelled)
-EVERY_COMMAND_BUT_OPEN = (Join, Decline, Leave, End, Invite, CloseSession, NodeLost, MediaLost, Tick)
+ABOUT_RINGS = (Rang, AnsweredByDevice, DeclinedByDevice, Missed, Cancelled)
+EVERY_COMMAND_BUT_OPEN = (
+    *(Join, Decline, Leave, End, Invite, StartRecording, StopRecording),
+    *(CloseSession, NodeLost, MediaLost, Tick),
+)
 
 
 @st.composite
@@ -112,7 +119,7 @@ class CallWalk(RuleBasedStateMachine):
     def begin(self, call: Initiate) -> None:
         outcome = machine.initiate(call, self.now)
         rung = [one.user_id for one in outcome.call.participants if one.state is State.RINGING]
-        assert [event.user_id for event in outcome.events] == rung
+        assert [event.user_id for event in outcome.events if isinstance(event, Rang)] == rung
         self.call = outcome.call
         self.sockets.clear()
 
@@ -167,6 +174,16 @@ class CallWalk(RuleBasedStateMachine):
     @rule(inviter=user_ids, invited=st.lists(user_ids, min_size=1, max_size=3, unique=True))
     def invite(self, inviter: UserId, invited: list[UserId]) -> None:
         self.command(Invite(inviter, tuple(person(one) for one in invited), RING))
+
+    @while_it_lives
+    @rule(user=user_ids, number=st.integers(1, 1_000_000))
+    def start_recording(self, user: UserId, number: int) -> None:
+        self.command(StartRecording(user, RecordingId(UUID(int=number))))
+
+    @while_it_lives
+    @rule(user=user_ids)
+    def stop_recording(self, user: UserId) -> None:
+        self.command(StopRecording(user))
 
     @while_it_lives
     @rule(user=user_ids, device=device_ids, node=node_ids)
@@ -265,6 +282,7 @@ class CallWalk(RuleBasedStateMachine):
         for one in after.participants:
             self.check_ring(before.participant(one.user_id), one, outcome.events)
         check_sessions(before, after, outcome.events)
+        check_recording(before, after, outcome.events)
         waits = after.topology is Topology.SFU and after.sfu is None
         has_moved = (before.topology, before.sfu) != (after.topology, after.sfu)
         assert after.epoch in (before.epoch, before.epoch + 1)
@@ -319,6 +337,8 @@ class CallWalk(RuleBasedStateMachine):
 
     def check_the_way(self, sessions: int) -> None:
         call = self.call
+        is_large = sessions > 2 or call.recording is not None
+        assert call.recording is None or (call.topology is Topology.SFU and call.answered_at is not None)
         if call.over:
             assert call.topology_due is None
         elif call.topology is Topology.P2P:
@@ -328,8 +348,8 @@ class CallWalk(RuleBasedStateMachine):
             assert (call.sfu, call.topology_due) == (None, None)
             assert sessions > 2
         else:
-            # At an SFU with more than two; or about to leave it, or waiting for another.
-            assert (call.topology_due is not None) == (sessions <= 2 or call.sfu is None)
+            # At an SFU with more than two, or to be recorded; or about to leave it, or waiting for another.
+            assert (call.topology_due is not None) == (not is_large or call.sfu is None)
 
     @invariant()
     def participants_are_consistent(self) -> None:
@@ -369,6 +389,17 @@ class CallWalk(RuleBasedStateMachine):
             assert outcome.changed, "a tick at due_at must get on"
             call = outcome.call
         assert now <= self.now + max(RING, GRACE) or now == call.created_at + LIFE
+
+
+def check_recording(before: Call, after: Call, events: tuple[Event, ...]) -> None:
+    """A recording has one start and one end, and never becomes another."""
+    told = [event for event in events if isinstance(event, RecordingStarted | RecordingStopped)]
+    if before.recording is None:
+        assert [type(event) for event in told] == ([RecordingStarted] if after.recording else [])
+    else:
+        assert after.recording in (before.recording, None)
+        assert [type(event) for event in told] == ([] if after.recording else [RecordingStopped])
+    assert all(event.recording == (after.recording or before.recording) for event in told)
 
 
 def check_sessions(before: Call, after: Call, events: tuple[Event, ...]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from secureconnect.calls.call import LeaveReason
 from secureconnect.ids import CallId, SessionId, UserId
+from secureconnect.signaling.events import with_cursor
 from secureconnect.signaling.handlers import Refusal, parse
 from secureconnect.signaling.protocol import (
     BURST,
@@ -28,7 +29,6 @@ from secureconnect.signaling.protocol import (
     ScreenShare,
     encode,
     type_of,
-    with_cursor,
     with_seq,
 )
 

@@ -1,0 +1,145 @@
+"""Recordings: who starts and stops them, what there is of a call, and how a film is fetched. Called by api.recordings.
+
+The rules are in `calls.machine`: a recording begins and ends as part of its call. How films are made is in `recording.desk`.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from secureconnect.calls.commands import Command, StartRecording, StopRecording, Tick
+from secureconnect.calls.service import CallService
+from secureconnect.clock import Clock
+from secureconnect.errors import NotFound, NotRecording, RecordingUnavailable, Unavailable
+from secureconnect.ids import CallId, IdFactory, RecordingId, UserId
+from secureconnect.recording.links import is_good, signature_of
+from secureconnect.recording.objects import NoSuchObject, ObjectStore, ObjectsUnavailable
+from secureconnect.recording.record import Record, Status
+from secureconnect.store import Database
+from secureconnect.store import recordings as store
+from secureconnect.store.idempotency import Idempotency, find_or_claim
+
+
+class Link(Struct, frozen=True):
+    """Where a film can be fetched until `expires_at`, by whoever has this."""
+
+    url: str
+    expires_at: datetime
+
+
+class Recordings:
+    """`trouble` is why nothing can be recorded here, None when it can. `key` signs links, which live for `link_life`."""
+
+    def __init__(
+        self,
+        *,
+        calls: CallService,
+        database: Database,
+        ids: IdFactory,
+        clock: Clock,
+        objects: ObjectStore | None,
+        key: bytes,
+        link_life: timedelta,
+        trouble: str | None,
+    ) -> None:
+        self._calls = calls
+        self._database = database
+        self._ids = ids
+        self._clock = clock
+        self._objects = objects
+        self._key = key
+        self._link_life = link_life
+        self._trouble = trouble
+
+    async def start(self, user_id: UserId, call_id: CallId, promise: Idempotency | None = None) -> tuple[Record, bool]:
+        """The recording of this call from now on, and whether it has just begun.
+
+        With a promise, a repeat gives the recording that the first request began, also when that was stopped meanwhile.
+        Raises NotFound, CallEnded, NotJoined, RecordingUnavailable.
+        """
+        await self._calls.get(user_id, call_id)
+        if self._trouble is not None:
+            raise RecordingUnavailable(self._trouble)
+        fresh = self._ids.recording()
+        earlier: Record | None = None
+
+        async def make(connection: AsyncConnection, _names: Mapping[UserId, str]) -> Command:
+            nonlocal earlier
+            known = await find_or_claim(connection, promise, fresh, self._clock.now())
+            earlier = await store.load(connection, RecordingId(known)) if known is not None else None
+            return StartRecording(user_id, fresh) if earlier is None else Tick()
+
+        call = await self._calls.command(user_id, call_id, make)
+        if earlier is not None:
+            return earlier, False
+        if call.recording is None:
+            raise RecordingUnavailable
+        record = await self._load(call.recording.recording_id)
+        return record, record.recording_id == fresh
+
+    async def stop(self, user_id: UserId, call_id: CallId) -> Record:
+        """The recording that is over now, or was before: again is as good. Raises NotFound, NotJoined, NotRecording."""
+        await self._calls.command(user_id, call_id, StopRecording(user_id))
+        over = [record for record in await self.of_call(user_id, call_id) if record.stopped_at is not None]
+        if not over:
+            raise NotRecording
+        return over[0]
+
+    async def of_call(self, user_id: UserId, call_id: CallId) -> list[Record]:
+        """All of them, the newest first, for members. Raises NotFound."""
+        await self._calls.get(user_id, call_id)
+        return await self._database.read(lambda connection: store.of_call(connection, call_id))
+
+    async def link_to(self, record: Record) -> Link | None:
+        """Where its film can be fetched for a while; None when there is none. Raises Unavailable."""
+        if record.object_name is None or record.status is not Status.READY or self._objects is None:
+            return None
+        expires_at = self._clock.now() + self._link_life
+        if not self._objects.is_folder:
+            try:
+                return Link(await self._objects.link(record.object_name, self._link_life), expires_at)
+            except ObjectsUnavailable as failure:
+                raise Unavailable(f"The store of recordings does not answer: {failure}") from None
+        expires = int(expires_at.timestamp())
+        signature = signature_of(self._key, record.recording_id, expires)
+        path = f"/v1/calls/{record.call_id}/recordings/{record.recording_id}/film"
+        return Link(f"{path}?expires={expires}&signature={signature}", expires_at)
+
+    async def film(self, call_id: CallId, recording_id: RecordingId, expires: int, signature: str) -> Record:
+        """The recording that a link leads to. Raises NotFound for any but a good one that has not expired."""
+        if self._objects is None or not is_good(self._key, recording_id, expires, signature, self._clock.now()):
+            raise NotFound(EXPIRED)
+        record = await self._load(recording_id)
+        if record.call_id != call_id or record.object_name is None:
+            raise NotFound(EXPIRED)
+        return record
+
+    async def read(self, record: Record, start: int, end: int) -> AsyncIterator[bytes]:
+        """The bytes of its film from `start` up to `end`. Raises NotFound, Unavailable, both before the first of them."""
+        assert self._objects is not None
+        assert record.object_name is not None
+        pieces = self._objects.read(record.object_name, start, end)
+        try:
+            first = await anext(pieces)
+        except NoSuchObject:
+            raise NotFound(EXPIRED) from None
+        except ObjectsUnavailable as failure:
+            raise Unavailable(f"The store of recordings does not answer: {failure}") from None
+        return _with(first, pieces)
+
+    async def _load(self, recording_id: RecordingId) -> Record:
+        record = await self._database.read(lambda connection: store.load(connection, recording_id))
+        if record is None:
+            raise NotFound
+        return record
+
+
+async def _with(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
+
+
+EXPIRED = "This link has expired, or never was one: ask for the call's recordings again."
