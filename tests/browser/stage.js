@@ -28,9 +28,25 @@ class FakeCall extends EventTarget {
   snapshot = { topology: 'sfu' };
   signaling = { lostAt: null };
 
+  asked = [];
+
   constructor(count, names, media) {
     super();
     this.people = Array.from({ length: count }, (_, index) => person(index, names[index] ?? `Person ${index + 1}`, media));
+    this.record.participants = this.people;
+  }
+
+  get recording() {
+    return this.record.recording ?? null;
+  }
+
+  async startRecording() {
+    this.asked.push('start');
+    if (this.refusal) throw this.refusal;
+  }
+
+  async stopRecording() {
+    this.asked.push('stop');
   }
 
   others() {

@@ -1,6 +1,7 @@
 """What a stage does with any number of people, without a call: where tiles stand, which is large, what is told in words."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -218,5 +219,94 @@ async def test_a_tile_never_goes_black_when_its_track_changes(server: ServerProc
         }"""
     )
     assert seen == {"worst": 4, "tracks": 2, "left": [True]}
+    assert faults == []
+    await page.close()
+
+
+RECORD = """(by) => s.call.change(() => {
+    s.call.record.recording = by && { recording_id: 'one', started_by: by, started_at: '2026-11-25T14:02:00Z' };
+})"""
+BADGE_IS_SEEN = """() => {
+    const badge = document.querySelector('[data-testid=recording-badge]');
+    const { left, right, top, bottom } = badge.getBoundingClientRect();
+    const clear = [...document.querySelectorAll('.tile:not([hidden]), .stage-top > button')].every((other) => {
+        const box = other.getBoundingClientRect();
+        const shown = getComputedStyle(other).opacity !== '0';
+        return !shown || right <= box.left || left >= box.right || bottom <= box.top + 1 || top >= box.bottom - 1;
+    });
+    const solid = badge.checkVisibility({ opacityProperty: true }) && getComputedStyle(badge).opacity === '1';
+    return clear && solid && left >= 0 && right <= innerWidth && top >= 0;
+}"""
+"""Wholly on the screen, and over nobody's picture."""
+
+
+async def test_recording_is_asked_for_and_stopped_from_the_menu(server: ServerProcess, browser: Browser) -> None:
+    page, faults = await stage_of(browser, server, 2)
+    await page.get_by_test_id("more").click()
+    await page.get_by_test_id("record").click()
+    dialog = page.get_by_test_id("record-dialog")
+    assert "Everyone in the call will see that it is recorded." in await dialog.inner_text()
+    await page.keyboard.press("Escape")
+    assert await page.evaluate("() => s.call.asked") == []
+
+    await page.get_by_test_id("more").click()
+    await page.get_by_test_id("record").click()
+    await page.get_by_test_id("record-start").click()
+    await dialog.wait_for(state="detached")
+    assert await page.evaluate("() => s.call.asked") == ["start"]
+
+    await page.evaluate(RECORD, "user-0")
+    await page.get_by_test_id("more").click()
+    assert await page.get_by_test_id("record").inner_text() == "Stop recording"
+    await page.get_by_test_id("record").click()
+    assert await page.evaluate("() => s.call.asked") == ["start", "stop"]
+
+    await page.evaluate("() => { s.call.record.answered_at = null; }")
+    await page.get_by_test_id("more").click()
+    assert await page.get_by_test_id("record").count() == 0, "before anybody has answered there is nothing to record"
+    assert faults == []
+    await page.close()
+
+
+async def test_why_it_cannot_be_recorded_is_said_in_the_words_of_the_server(server: ServerProcess, browser: Browser) -> None:
+    page, faults = await stage_of(browser, server, 2)
+    why = "A call is recorded by an SFU, and none is at hand."
+    await page.evaluate(
+        """async (detail) => {
+            const { ApiError } = await import('/sdk/api.js');
+            s.call.refusal = new ApiError(409, { code: 'recording_unavailable', title: 'Conflict', detail });
+        }""",
+        why,
+    )
+    await page.get_by_test_id("more").click()
+    await page.get_by_test_id("record").click()
+    await page.get_by_test_id("record-start").click()
+    await page.locator(".toast.bad").filter(has_text=why).wait_for()
+    assert faults == []
+    await page.close()
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+async def test_that_it_is_recorded_is_seen_the_whole_time(server: ServerProcess, browser: Browser, width: int) -> None:
+    """Said once when it begins and ends; seen also when the bar and the title are hidden, and over nobody's picture."""
+    page, faults = await stage_of(browser, server, 4, {"width": width, "height": 740})
+    said = page.locator("#announcements p")
+    badge = page.get_by_test_id("recording-badge")
+    assert await badge.is_hidden()
+    await page.evaluate(RECORD, "user-0")
+    await page.evaluate(RECORD, "user-0")
+    assert re.fullmatch(r"REC\s+Person 1 is recording, since \d\d:\d\d.*", await badge.inner_text())
+    assert await said.all_inner_texts() == ["Person 1 started recording"]
+    await page.wait_for_function(BADGE_IS_SEEN)
+    await page.wait_for_function("() => document.querySelector('.stage').classList.contains('idle')")
+    await page.wait_for_function("() => getComputedStyle(document.querySelector('.stage-title')).opacity === '0'")
+    await page.wait_for_function(BADGE_IS_SEEN)
+
+    await page.evaluate(RECORD, None)
+    assert await badge.is_hidden()
+    assert await said.all_inner_texts() == ["Person 1 started recording", "Recording has stopped"]
+    await page.evaluate(RECORD, "me")
+    assert "You are recording, since" in await badge.inner_text()
+    assert (await said.all_inner_texts())[-1] == "You started recording"
     assert faults == []
     await page.close()

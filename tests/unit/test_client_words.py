@@ -10,6 +10,7 @@ from secureconnect.accounts.devices import Platform
 from secureconnect.calls.call import RingEnd
 from secureconnect.calls.trace import DeviceOutcome, TraceEvent
 from secureconnect.push import Kind, Provider
+from secureconnect.recording.record import Status
 
 STATIC = Path(__file__).parents[2] / "src/secureconnect/web/static"
 STRING = r"'((?:[^'\\]|\\.)*)'"
@@ -43,3 +44,7 @@ def test_everything_that_can_happen_to_a_ring_has_words() -> None:
     wanted |= {f"push_{kind}" for kind in Kind}
     wanted |= {f"platform_{platform}" for platform in get_args(Platform)}
     assert wanted <= WORDS.keys()
+
+
+def test_everything_that_can_become_of_a_recording_has_words() -> None:
+    assert {f"recording_{status}" for status in Status} <= WORDS.keys()

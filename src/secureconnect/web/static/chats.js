@@ -113,8 +113,8 @@ export class Chats extends EventTarget {
   callChanged(call) {
     const thread = this.#threads.get(call.conversation_id);
     const entry = thread?.messages.find((one) => one.call?.call_id === call.call_id);
-    const { call_id, call_type, status, end_reason, caller_id, created_at, answered_at, ended_at } = call;
-    const line = { call_id, call_type, status, end_reason, caller_id, created_at, answered_at, ended_at };
+    const { call_id, call_type, status, end_reason, caller_id, created_at, answered_at, ended_at, recorded } = call;
+    const line = { call_id, call_type, status, end_reason, caller_id, created_at, answered_at, ended_at, recorded };
     if (entry?.call) {
       entry.call = line;
       this.#changed('thread', call.conversation_id);

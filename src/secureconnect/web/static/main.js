@@ -14,6 +14,7 @@ import { ClosedTab } from './closed-tab.js';
 import { duration, listOf, titleOf } from './format.js';
 import { CallHistory } from './history.js';
 import { browserId, claimDevice, preferences, rememberUser, saveCall, savedCall } from './preferences.js';
+import { Recordings } from './recordings.js';
 import { Switchboard } from './switchboard.js';
 import { play } from './tones.js';
 import { showAfterCall } from './view/after-call.js';
@@ -24,6 +25,7 @@ import { greenRoom } from './view/green-room.js';
 import { HomeView } from './view/home.js';
 import { IncomingView } from './view/incoming.js';
 import { inviteToCall, newConversation } from './view/people.js';
+import { recordedNote } from './view/recording.js';
 import { applyTheme, showDevices, showSettings } from './view/settings.js';
 import { askToSignIn, saySignedOut } from './view/sign-in.js';
 import { Stage } from './view/stage.js';
@@ -49,6 +51,7 @@ class App {
       rings: rings && document.visibilityState === 'visible' && (await this.switchboard.ringsSoon(callId)), settled: this.switchboard.hasSettled(callId),
     }));
     this.history = new CallHistory(api);
+    this.recordings = new Recordings(api);
     this.home = new HomeView(root, this, {
       call: (conversation, type) => void this.call(conversation, type),
       join: (conversation) => void this.join(conversation),
@@ -89,13 +92,16 @@ class App {
   }
 
   /** Join the call that runs in a conversation. @param {Conversation} conversation */
-  async join({ live_call: live }) {
+  async join({ conversation_id: id, live_call: live }) {
     if (!live) return;
     const own = live.participants.find((one) => one.user_id === this.me.user_id);
     const elsewhere = own?.state === 'joined' || own?.state === 'reconnecting';
     const names = live.participants.filter((one) => one.state === 'joined' && one !== own).map((one) => one.display_name);
     const people = elsewhere ? t('in_elsewhere') : t('who_is_in', { names: listOf(names) });
-    const media = await this.#prepare(live.call_type === 'video', t('join_call'), people, t(elsewhere ? 'go_move' : 'go_join'));
+    const decided = new AbortController();
+    const note = recordedNote(() => Boolean(this.chats.find(id)?.live_call?.recording), this.chats, decided.signal);
+    const media = await this.#prepare(live.call_type === 'video', t('join_call'), people, t(elsewhere ? 'go_move' : 'go_join'), note);
+    decided.abort();
     this.incoming.dismiss(live.call_id);
     if (media) await this.#enter(() => this.switchboard.join(live.call_id, media, elsewhere ? 'move' : undefined));
   }
@@ -176,17 +182,20 @@ class App {
   #event(frame) {
     if (frame.type === 'welcome' && !frame.resumed) {
       this.switchboard.forgetRinging();
+      this.recordings.again();
       void this.#load();
     }
     if (frame.type === 'message.created') {
       this.chats.received(frame.message);
       if (!this.chats.find(frame.message.conversation_id)) void this.#load();
     }
+    if (frame.type === 'recording.ready') this.recordings.ready(frame.call_id);
     if (frame.type === 'device.revoked' && frame.device_id === browserId()) void this.#signedOut();
     if (frame.type === 'conversation.updated') this.chats.conversationChanged(frame.conversation_id, frame.conversation);
     if (frame.call) {
       this.chats.callChanged(frame.call);
       this.history.callChanged(frame.call);
+      this.recordings.callChanged(frame.call);
     }
     this.switchboard.event(frame);
   }
@@ -196,17 +205,17 @@ class App {
   }
 
   /**
-   * The own devices, opened; through the green room unless it is to be skipped.
-   * @param {boolean} video @param {string} title @param {string} people @param {string} go
+   * The own devices, opened; through the green room unless it is to be skipped: who joins a call that is recorded must be told.
+   * @param {boolean} video @param {string} title @param {string} people @param {string} go @param {HTMLElement} [note] of its being recorded, hidden when it is not
    * @returns {Promise<LocalMedia|null>} null when the person changed their mind
    */
-  async #prepare(video, title, people, go) {
+  async #prepare(video, title, people, go, note) {
     const media = this.switchboard.newMedia(video);
-    if (preferences().skipGreenRoom) {
+    if (preferences().skipGreenRoom && note?.hidden !== false) {
       void media.open();
       return media;
     }
-    if (await greenRoom({ title, people, go, media, callTest: () => showCallTest(this.api, media) })) return media;
+    if (await greenRoom({ title, people, go, media, note, callTest: () => showCallTest(this.api, media) })) return media;
     media.close();
     return null;
   }
@@ -224,7 +233,7 @@ class App {
     this.stage = new Stage(active, conversation ? titleOf(conversation, this.me.user_id) : listOf(others), this.me, {
       messages: () => { location.hash = `#/c/${call.record.conversation_id}`; },
       devices: () => showDevices(media, () => call.dispatchEvent(new CustomEvent('change'))),
-      details: () => showDetails(call),
+      details: () => showDetails(call, this.recordings),
       invite: () => this.#invite(call.record.conversation_id),
     });
     document.body.append(this.stage.element);
@@ -244,7 +253,7 @@ class App {
     this.#route();
     this.#showReturn();
     if (reason === 'moved') return toast(t('call_moved'));
-    return showAfterCall(call, reason, { again: () => void this.#again(id, call.record) });
+    return showAfterCall(call, reason, this.recordings, () => void this.#again(id, call.record));
   }
 
   /** Call again, or back into the call when the others are still in it. @param {string} id @param {CallRecord} record */
@@ -284,7 +293,7 @@ class App {
     const call = this.switchboard.active?.call;
     const away = call && this.stage?.element.hidden;
     const time = call?.record.answered_at ? duration(Date.now() - Date.parse(call.record.answered_at)) : '';
-    this.home.showReturn(away ? t('in_call_return', { time }) : '');
+    this.home.showReturn(away ? `${call.recording ? `${t('rec')} · ` : ''}${t('in_call_return', { time })}` : '');
   }
 }
 

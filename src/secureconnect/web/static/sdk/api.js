@@ -4,7 +4,7 @@
  * Called by the page and by embedding applications. The access token lives in memory only; the refresh token is an HttpOnly
  * cookie that this file never sees. Must not touch the document.
  *
- * @import {User, CallRecord, Conversation, Device, Message, Page, Trace} from './shapes.js'
+ * @import {User, CallRecord, Conversation, Device, Message, Page, Recording, Trace} from './shapes.js'
  */
 
 /** Seconds before its end at which an access token counts as too old to open a socket with. */
@@ -198,6 +198,21 @@ export class Api extends EventTarget {
   /** Silence somebody in the call, as its host. @param {string} callId @param {string} userId @param {('audio'|'video')[]} kinds */
   mute(callId, userId, kinds) {
     return this.request('POST', `/v1/calls/${callId}/participants/${userId}/mute`, { kinds });
+  }
+
+  /** Record a call that one is in, or find it recorded already. @param {string} callId @returns {Promise<Recording>} @throws {ApiError} 409 `recording_unavailable`, `not_joined` */
+  startRecording(callId) {
+    return this.request('POST', `/v1/calls/${callId}/recording`);
+  }
+
+  /** End what anybody began. @param {string} callId @returns {Promise<Recording>} @throws {ApiError} 409 `not_recording`, `not_joined` */
+  stopRecording(callId) {
+    return this.request('DELETE', `/v1/calls/${callId}/recording`);
+  }
+
+  /** @param {string} callId @returns {Promise<Recording[]>} newest first; those that are ready with a link that expires */
+  async recordings(callId) {
+    return (await this.request('GET', `/v1/calls/${callId}/recordings`)).items;
   }
 
   /** @param {string|null} callId null for a test before a call @returns {Promise<{ice_servers: RTCIceServer[], expires_at: string|null}>} */

@@ -9,7 +9,7 @@
  * @import {Tile} from './forwarding.js'
  * @import {PeerStatistics} from './paths.js'
  * @import {Other} from './roster.js'
- * @import {CallRecord, Frame, QualityReport, Snapshot} from './shapes.js'
+ * @import {CallRecord, Frame, QualityReport, Recording, RunningRecording, Snapshot} from './shapes.js'
  */
 import { ApiError } from './api.js';
 import { Forwarding, Viewport } from './forwarding.js';
@@ -18,7 +18,7 @@ import { Presence } from './presence.js';
 import { Signaling } from './protocol.js';
 import { reportOf } from './quality.js';
 import { Reporter } from './reporter.js';
-import { othersOf, sessionsOf } from './roster.js';
+import { nameIn, othersOf, sessionsOf } from './roster.js';
 import { announcements, mediaOf, reduce, withCall } from './snapshot.js';
 
 const TICK_MS = 2_000;
@@ -27,6 +27,7 @@ const LISTEN_MS = 250;
 const PROBE_MS = 800;
 const NEGOTIATION = new Set(['offer', 'answer', 'ice_candidate', 'switched']);
 const LIVE = new Set(['ringing', 'active']);
+const RECORDING_STATES = new Set(['started', 'stopped']);
 
 /**
  * @typedef {'connecting'|'ringing'|'active'|'reconnecting'|'over'} CallState
@@ -37,7 +38,8 @@ const LIVE = new Set(['ringing', 'active']);
 /**
  * Events: `change` (the snapshot), `state` ({state}), `peer` ({session_id}: its tracks or its connection changed),
  * `joined` and `left` ({session_id, user_id, display_name, reason}), `reaction` ({session_id, user_id, emoji}), `hand`
- * ({session_id, user_id, raised}), `muted` ({session_id, by, kinds}: the host silenced that session), `quality`, `problem` ({code, detail}), `over` ({reason}).
+ * ({session_id, user_id, raised}), `muted` ({session_id, by, kinds}: the host silenced that session), `recording` ({recording_id, state, user_id}: who
+ * started or stopped it), `quality`, `problem` ({code, detail}), `over` ({reason}).
  */
 export class Call extends EventTarget {
   /** @type {Map<string, QualityReport>} */ reports = new Map();
@@ -105,7 +107,11 @@ export class Call extends EventTarget {
     this.signaling.addEventListener('state', () => this.#socketChanged());
     this.paths.addEventListener('path', (event) => this.#emit('peer', /** @type {CustomEvent} */ (event).detail));
     this.paths.addEventListener('silent', () => this.#doubt());
-    this.onMedia = () => this.#mediaChanged();
+    this.onMedia = () => {
+      this.paths.refill();
+      this.#announce();
+      this.#emit('change');
+    };
     this.media.addEventListener('change', this.onMedia);
     this.#timers = [setInterval(() => void this.#tick(), TICK_MS), setInterval(() => this.paths.listen(Date.now()), LISTEN_MS)];
     this.signaling.open();
@@ -118,6 +124,11 @@ export class Call extends EventTarget {
 
   get record() {
     return this.snapshot.call;
+  }
+
+  /** What records the call, as everybody must be able to see. @returns {RunningRecording|null} */
+  get recording() {
+    return this.record.recording ?? null;
   }
 
   get sessionId() {
@@ -174,21 +185,25 @@ export class Call extends EventTarget {
   /** Leave; the call goes on without this session, or ends when it was one of the last two. */
   async leave() {
     if (this.state === 'over') return;
-    const done = new Promise((resolve) => {
-      this.signaling.addEventListener('state', resolve, { once: true });
-      setTimeout(resolve, TICK_MS);
-    });
-    const told = this.signaling.state === 'open';
-    if (told) this.signaling.send({ type: 'leave' });
+    const gone = this.signaling.farewell({ type: 'leave' }, TICK_MS);
     this.#finish('left', false);
-    if (told) await done;
-    if (this.signaling.state !== 'closed') await this.api.leave(this.callId).catch(() => {});
+    if (!(await gone)) await this.api.leave(this.callId).catch(() => {});
     this.signaling.close();
   }
 
   /** End it for everybody. @throws {ApiError} 403 `not_host` */
   async end() {
     this.observe(await this.api.end(this.callId));
+  }
+
+  /** Record what everybody sends, until somebody stops it or the call is over. @returns {Promise<Recording>} @throws {ApiError} 409 `recording_unavailable` */
+  startRecording() {
+    return this.api.startRecording(this.callId);
+  }
+
+  /** Whoever began it. @returns {Promise<Recording>} @throws {ApiError} 409 `not_recording` */
+  stopRecording() {
+    return this.api.stopRecording(this.callId);
   }
 
   /** News of this call from elsewhere (the events socket, an answer): the larger version wins. @param {CallRecord} record */
@@ -213,10 +228,7 @@ export class Call extends EventTarget {
     await this.api.mute(this.callId, userId, kinds);
   }
 
-  /**
-   * What flows, from the browser's own counters.
-   * @returns {Promise<(PeerStatistics & {user_id: string})[]>} one entry for each other session
-   */
+  /** What flows, from the browser's own counters. @returns {Promise<(PeerStatistics & {user_id: string})[]>} one entry for each other session */
   async statistics() {
     const sessions = sessionsOf(this.record);
     return (await this.paths.statistics()).map((entry) => ({ ...entry, user_id: sessions.get(entry.session_id)?.user_id ?? '' }));
@@ -235,8 +247,9 @@ export class Call extends EventTarget {
     else if (frame.type === 'reaction') this.#tell('reaction', frame);
     else if (frame.type === 'raise_hand') this.#tell('hand', frame);
     else if (frame.type === 'quality') this.reports.set(frame.session_id, frame.report);
-    else if (frame.type === 'layers' || frame.type === 'speaker') this.#forwarded(frame);
     else if (frame.type === 'muted') this.#silenced(frame);
+    else if (frame.type === 'recording' && RECORDING_STATES.has(frame.state)) this.#tell('recording', { ...frame, sender_id: frame.user_id });
+    else if (this.#forwarding.receive(frame)) this.#emit('change');
     else if (frame.type === 'error') this.#emit('problem', frame);
     if (this.snapshot !== before) this.#followed();
   }
@@ -253,12 +266,6 @@ export class Call extends EventTarget {
     this.viewport.repeat();
     this.#announce();
     this.#emitState();
-  }
-
-  /** @param {Frame} frame */
-  #forwarded(frame) {
-    this.#forwarding.receive(frame);
-    this.#emit('change');
   }
 
   /** The host has silenced a session: when it is this one, the switches show it. @param {Frame} frame */
@@ -300,12 +307,6 @@ export class Call extends EventTarget {
     this.paths.close(frame.session_id);
     this.reports.delete(frame.session_id);
     this.#tell('left', frame);
-  }
-
-  #mediaChanged() {
-    this.paths.refill();
-    this.#announce();
-    this.#emit('change');
   }
 
   /** Tell the others what changed here since they were last told. */
@@ -380,8 +381,7 @@ export class Call extends EventTarget {
 
   /** @param {string} type @param {Frame} frame */
   #tell(type, frame) {
-    const name = this.record.participants.find((one) => one.user_id === frame.sender_id)?.display_name ?? frame.display_name ?? '';
-    this.#emit(type, { ...frame, user_id: frame.sender_id, display_name: name });
+    this.#emit(type, { ...frame, user_id: frame.sender_id, display_name: nameIn(this.record, frame.sender_id) ?? frame.display_name ?? '' });
   }
 
   #emitState() {

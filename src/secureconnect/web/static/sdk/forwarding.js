@@ -59,11 +59,13 @@ export class Forwarding {
   /** @type {Map<string, Layer>} by session and picture */ #layers = new Map();
   /** @type {Set<string>} sessions */ #talking = new Set();
 
-  /** A `layers` or `speaker` frame. @param {Frame} frame */
+  /** @param {Frame} frame @returns {boolean} false when it is not for here */
   receive(frame) {
     if (frame.type === 'layers') for (const one of frame.streams ?? []) this.#layers.set(`${one.session_id} ${one.source}`, one);
+    else if (frame.type !== 'speaker') return false;
     else if (frame.talking) this.#talking.add(frame.session_id);
     else this.#talking.delete(frame.session_id);
+    return true;
   }
 
   /** The media goes another way: nothing of it holds any more. */

@@ -286,6 +286,19 @@ export class Signaling extends ResumingSocket {
     setTimeout(() => this.transmit(entry.frame), 1_000);
   }
 
+  /** The last frame. @param {Frame} frame @param {number} patience ms @returns {Promise<boolean>} whether the server has closed the socket behind it */
+  async farewell(frame, patience) {
+    if (this.state === 'open') {
+      const done = new Promise((resolve) => {
+        this.addEventListener('state', resolve, { once: true });
+        setTimeout(resolve, patience);
+      });
+      this.send(frame);
+      await done;
+    }
+    return this.state === 'closed';
+  }
+
   /** Something is amiss: this frame is to be acknowledged soon, or the socket is dead. @param {Frame} frame @param {number} patience ms */
   probe(frame, patience) {
     if (this.state !== 'open') return;

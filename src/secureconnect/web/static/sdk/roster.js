@@ -23,6 +23,11 @@ import { DEFAULT_MEDIA, mediaOf } from './snapshot.js';
 /** @type {Known} */
 const NOTHING = { lost_at: null, peer: null, paused: null, report: null };
 
+/** What somebody in a call, or who was, is called. @param {CallRecord} call @param {string|null} userId @returns {string|undefined} */
+export function nameIn({ participants }, userId) {
+  return participants.find((one) => one.user_id === userId)?.display_name;
+}
+
 /** Everybody's sessions, by their ids. @param {CallRecord} record @returns {Map<string, SessionOf>} */
 export function sessionsOf({ participants }) {
   return new Map(participants.flatMap(({ user_id, sessions }) => sessions.map((one) => [one.session_id, { ...one, user_id }])));

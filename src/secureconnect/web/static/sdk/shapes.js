@@ -11,10 +11,13 @@
  * @typedef {'p2p'|'mesh'|'sfu'} Topology
  * @typedef {{call_id: string, conversation_id: string, call_type: 'audio'|'video', status: CallStatus, end_reason: EndReason|null,
  *   version: number, caller_id: string, topology: Topology, epoch?: number, created_at: string, answered_at: string|null, ended_at: string|null,
- *   participants: Participant[]}} CallRecord
+ *   participants: Participant[], recording?: RunningRecording|null, recorded?: boolean}} CallRecord
+ * @typedef {{recording_id: string, started_by: string, started_at: string}} RunningRecording  `started_by`: a user
+ * @typedef {RunningRecording & {call_id: string, status: 'recording'|'processing'|'ready'|'failed', stopped_at: string|null, seconds: number|null,
+ *   bytes: number|null, content_type: string|null, url: string|null, url_expires_at: string|null, kept_until: string|null, failure: string|null}} Recording
  * @typedef {{message_id: string, conversation_id: string, sender_id: string, kind: 'text'|'call', content: string, created_at: string,
  *   call: null|{call_id: string, call_type: 'audio'|'video', status: CallStatus, end_reason: EndReason|null, caller_id: string,
- *   created_at: string, answered_at: string|null, ended_at: string|null}}} Message
+ *   created_at: string, answered_at: string|null, ended_at: string|null, recorded?: boolean}}} Message
  * @typedef {{conversation_id: string, title: string|null, created_at: string,
  *   participants: {user_id: string, display_name: string, role: 'owner'|'member'}[],
  *   last_message: Message|null, unread_count: number, live_call: CallRecord|null}} Conversation

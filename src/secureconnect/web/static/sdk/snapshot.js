@@ -1,7 +1,8 @@
 /**
  * What a client knows of a call: the snapshot of a `welcome`, moved on by each frame (docs/protocol.md, "Rules of the snapshot").
  *
- * Called by call.js. Pure: no socket, no clock; the same frames give the same snapshot on every client.
+ * Called by call.js. Pure: no socket, no clock; the same frames give the same snapshot on every client. A `recording` frame changes nothing: it
+ * says who did what, and the `call` before it says what is.
  *
  * @import {Snapshot, Frame, MediaState, CallRecord, Session, Topology} from './shapes.js'
  */

@@ -12,6 +12,7 @@ import { announce, toast } from './announce.js';
 import { iconButton, menuOf, relabel } from './dialog.js';
 import { h } from './element.js';
 import { troubleSentence } from './green-room.js';
+import { askToRecord } from './recording.js';
 
 const EMOJI = ['👍', '❤️', '😂', '👏', '🎉', '🤔'];
 
@@ -113,16 +114,23 @@ export class Bar {
         { icon: /** @type {const} */ ('hand'), label: t(call.handRaised ? 'lower_hand' : 'raise_hand'), act: () => this.toggleHand() },
         { icon: this.layoutNow, label: t(`layout_is_${this.layoutNow}`), act: actions.layout },
       ] : []),
+      ...(call.record.answered_at ? [{ icon: /** @type {const} */ ('record'), label: t(call.recording ? 'record_stop' : 'record'), act: () => this.#record(), test: 'record' }] : []),
       { icon: /** @type {const} */ ('person-add'), label: t('invite'), act: actions.invite, test: 'invite' },
       { icon: /** @type {const} */ ('chat'), label: t('messages'), act: actions.messages },
       { icon: /** @type {const} */ ('settings'), label: t('devices'), act: actions.devices, test: 'devices' },
       { icon: /** @type {const} */ ('chart'), label: t('call_details'), act: actions.details, test: 'details' },
-      ...(host ? [{ icon: /** @type {const} */ ('phone-down'), label: t('end_for_all'), act: () => void this.#end(), test: 'end-for-all', bad: true }] : []),
+      ...(host ? [{ icon: /** @type {const} */ ('phone-down'), label: t('end_for_all'), act: () => void this.#try(call.end()), test: 'end-for-all', bad: true }] : []),
     ];
   }
 
-  async #end() {
-    await this.call.end().catch((error) => toast(problemText(error), 'bad'));
+  #record() {
+    if (this.call.recording) void this.#try(this.call.stopRecording());
+    else askToRecord(this.call);
+  }
+
+  /** @param {Promise<unknown>} deed */
+  async #try(deed) {
+    await deed.catch((error) => toast(problemText(error), 'bad'));
   }
 }
 

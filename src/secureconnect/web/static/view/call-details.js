@@ -5,13 +5,16 @@
  *
  * @import {Call} from '/sdk/call.js'
  * @import {Topology} from '/sdk/shapes.js'
+ * @import {Recordings} from '../recordings.js'
  */
+import { nameIn } from '/sdk/roster.js';
 import { number } from '../format.js';
 import { icon } from '../icons.js';
 import { t } from '../words.js';
 import { openDialog } from './dialog.js';
 import { fill, h } from './element.js';
 import { plot } from './plot.js';
+import { recordingsOf } from './recording.js';
 
 const REFRESH_MS = 2_000;
 
@@ -21,26 +24,33 @@ export function protectionWords(topology) {
   return { short: t(topology === 'mesh' ? 'protection_mesh' : 'protection_direct'), long: t('protection_direct_long') };
 }
 
-/** @param {Call} call */
-export function showDetails(call) {
+/** @param {Call} call @param {Recordings} recordings */
+export function showDetails(call, recordings) {
   const words = protectionWords(call.snapshot.topology);
   const rows = h('div', { class: 'details' });
   const graph = h('div', { class: 'plot-box' });
+  const closing = new AbortController();
   const refresh = async () => {
     fill(graph, call.history.length > 1 && plot(call.history));
     fill(rows, ...(await call.statistics()).map((one) => person(call, one)));
   };
   const timer = setInterval(() => void refresh(), REFRESH_MS);
   openDialog({
-    title: t('call_details'), style: 'wide', test: 'details-dialog', closed: () => clearInterval(timer),
-    content: [h('p', { class: 'notice' }, icon('lock'), h('span', {}, h('strong', {}, words.short), ' ', words.long)), graph, rows],
+    title: t('call_details'), style: 'wide', test: 'details-dialog',
+    content: [h('p', { class: 'notice' }, icon('lock'), h('span', {}, h('strong', {}, words.short), ' ', words.long)),
+      recordingsOf(recordings, call.callId, closing.signal), graph, rows],
+    closed: () => {
+      clearInterval(timer);
+      closing.abort();
+    },
   });
+  recordings.look(call.callId, false);
   void refresh();
 }
 
 /** @param {Call} call @param {Awaited<ReturnType<Call['statistics']>>[number]} one */
 function person(call, one) {
-  const name = call.record.participants.find((participant) => participant.user_id === one.user_id)?.display_name ?? '';
+  const name = nameIn(call.record, one.user_id) ?? '';
   const { video } = one.inbound;
   const facts = [
     [t('fact_path'), `${one.path || '–'}${one.relayed ? ` (${t('fact_relayed')})` : ''}`],

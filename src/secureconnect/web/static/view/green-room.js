@@ -8,7 +8,7 @@
 import { prefer, preferences } from '../preferences.js';
 import { t } from '../words.js';
 import { iconButton, openDialog, relabel } from './dialog.js';
-import { fill, h, setText, showTrack } from './element.js';
+import { button, fill, h, setText, showTrack } from './element.js';
 import { Pickers } from './pickers.js';
 
 /**
@@ -18,6 +18,7 @@ import { Pickers } from './pickers.js';
  * @param {string} options.go the word on the button when all is well
  * @param {LocalMedia} options.media not opened yet
  * @param {() => void} options.callTest opens the test of devices and network
+ * @param {HTMLElement} [options.note] what else is to be known before one goes in
  * @returns {Promise<boolean>} false when the person changed their mind; the media is open or opening then as well
  */
 export function greenRoom(options) {
@@ -29,7 +30,7 @@ class GreenRoom {
   #went = false;
 
   /** @param {Parameters<typeof greenRoom>[0]} options @param {(go: boolean) => void} resolve */
-  constructor({ title, people, go, media, callTest }, resolve) {
+  constructor({ title, people, go, media, callTest, note }, resolve) {
     this.media = media;
     this.go = go;
     this.video = h('video', { muted: true, autoplay: true, playsInline: true, class: 'mirrored', 'aria-label': t('own_picture') });
@@ -38,14 +39,15 @@ class GreenRoom {
     this.camera = iconButton('camera', t('camera_off'), () => void media.setCamera(!media.cameraWanted), { class: 'round', test: 'preview-camera' });
     this.trouble = h('div', { class: 'trouble', role: 'alert' });
     this.pickers = new Pickers(media);
-    this.button = h('button', { type: 'button', class: 'button primary wide', test: 'join-now', on: { click: () => this.#leave(true) } });
+    if (note) note.id = 'join-note';
+    this.button = button('primary wide', () => this.#leave(true), { test: 'join-now', 'aria-describedby': 'join-note' });
     const skip = h('input', { type: 'checkbox', checked: preferences().skipGreenRoom, on: { change: () => prefer({ skipGreenRoom: skip.checked }) } });
     this.dialog = openDialog({
       title, style: 'green-room', test: 'green-room',
       content: [h('div', { class: 'green-room-columns' },
         h('div', { class: 'preview' }, this.video, this.face, h('div', { class: 'preview-buttons' }, this.mic, this.camera)),
-        h('div', { class: 'green-room-side' }, h('p', { class: 'muted' }, people), this.pickers.element, this.trouble, this.button,
-          h('button', { type: 'button', class: 'button small', test: 'open-call-test', on: { click: callTest } }, t('call_test')),
+        h('div', { class: 'green-room-side' }, h('p', { class: 'muted' }, people), note, this.pickers.element, this.trouble, this.button,
+          button('small', callTest, { test: 'open-call-test' }, t('call_test')),
           h('label', { class: 'check' }, skip, t('skip_green_room'))))],
       closed: () => this.#closed(resolve),
     });
@@ -87,7 +89,7 @@ class GreenRoom {
     const signature = sentences.join();
     if (this.trouble.dataset.signature === signature) return;
     this.trouble.dataset.signature = signature;
-    const again = h('button', { type: 'button', class: 'button small', on: { click: () => void this.media.open() } }, t('try_again'));
+    const again = button('small', () => void this.media.open(), {}, t('try_again'));
     fill(this.trouble, ...sentences.map((text) => h('p', {}, text)), sentences.length > 0 && again);
   }
 

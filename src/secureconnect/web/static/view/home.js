@@ -5,6 +5,7 @@
  *
  * @import {Chats} from '../chats.js'
  * @import {CallHistory} from '../history.js'
+ * @import {Recordings} from '../recordings.js'
  * @import {ClosedTab} from '../closed-tab.js'
  * @import {Switchboard} from '../switchboard.js'
  * @import {Conversation} from '/sdk/shapes.js'
@@ -15,7 +16,7 @@ import { t } from '../words.js';
 import { callWords, inCall } from './call-entry.js';
 import { closedTabOffer } from './closed-tab.js';
 import { iconButton } from './dialog.js';
-import { avatar, fill, h, reconcile, setText } from './element.js';
+import { avatar, button, fill, h, reconcile, setText } from './element.js';
 import { HistoryView } from './history.js';
 import { ThreadView } from './thread.js';
 
@@ -29,8 +30,8 @@ import { ThreadView } from './thread.js';
  */
 
 export class HomeView {
-  /** @param {Element} parent @param {{chats: Chats, switchboard: Switchboard, closedTab: ClosedTab, history: CallHistory}} models @param {HomeActions} actions */
-  constructor(parent, { chats, switchboard, closedTab, history }, actions) {
+  /** @param {Element} parent @param {{chats: Chats, switchboard: Switchboard, closedTab: ClosedTab, history: CallHistory, recordings: Recordings}} models @param {HomeActions} actions */
+  constructor(parent, { chats, switchboard, closedTab, history, recordings }, actions) {
     this.chats = chats;
     this.switchboard = switchboard;
     this.actions = actions;
@@ -38,11 +39,11 @@ export class HomeView {
     this.list = h('ul', { class: 'conversations' });
     this.status = h('p', { class: 'status-line', role: 'status', hidden: true });
     this.empty = h('div', { class: 'empty', hidden: true }, h('span', { class: 'empty-art' }, icon('chat')), h('h2', {}, t('no_conversations')), h('p', {}, t('no_conversations_hint')),
-      h('button', { type: 'button', class: 'button primary', on: { click: actions.newConversation } }, icon('plus'), t('new_conversation')));
+      button('primary', actions.newConversation, {}, icon('plus'), t('new_conversation')));
     this.returnBar = h('a', { class: 'return-bar', href: '#/call', hidden: true });
     this.offer = closedTabOffer(closedTab);
     this.callsLink = h('a', { class: 'icon-button', href: '#/calls', 'aria-label': t('calls'), title: t('calls'), test: 'calls' }, icon('history'));
-    this.thread = new ThreadView(chats, switchboard, actions);
+    this.thread = new ThreadView(chats, switchboard, recordings, actions);
     this.history = new HistoryView(history, chats, actions);
     this.element = h('div', { class: 'home' }, this.returnBar, this.#sidebar(), this.thread.element);
     fill(parent, this.element);
@@ -112,7 +113,7 @@ export class HomeView {
         h('span', { class: 'conversation-text' },
           h('span', { class: 'conversation-top' }, h('span', { class: 'conversation-title ellipsis' }), h('time', { class: 'muted' })),
           h('span', { class: 'conversation-bottom' }, h('span', { class: 'conversation-last ellipsis muted' }), h('span', { class: 'badge', hidden: true })))),
-      h('button', { type: 'button', class: 'button live small', hidden: true, test: 'join-running', on: { click: () => this.#join(id) } }));
+      button('live small', () => this.#join(id), { hidden: true, test: 'join-running' }));
   }
 
   /** @param {string} id */
@@ -137,9 +138,9 @@ export class HomeView {
     if (open) part('a').setAttribute('aria-current', 'true');
     else part('a').removeAttribute('aria-current');
     const here = live?.call_id === this.switchboard.active?.call.callId;
-    const button = part('.live');
-    button.hidden = !live || live.status !== 'active' || here;
-    setText(button, live ? t('join_running', { n: inCall(live) }) : '');
+    const join = part('.live');
+    join.hidden = !live || live.status !== 'active' || here;
+    setText(join, live ? t('join_running', { n: inCall(live) }) : '');
   }
 
   /** @param {Conversation} conversation @returns {string} */

@@ -6,6 +6,7 @@
  * @import {Switchboard, Ringing, RingEnd} from '../switchboard.js'
  * @import {Chats} from '../chats.js'
  */
+import { nameIn } from '/sdk/roster.js';
 import { titleOf } from '../format.js';
 import { icon } from '../icons.js';
 import { preferences } from '../preferences.js';
@@ -13,7 +14,8 @@ import { canSound, play } from '../tones.js';
 import { t } from '../words.js';
 import { announce } from './announce.js';
 import { host } from './dialog.js';
-import { avatar, fill, h } from './element.js';
+import { avatar, button, fill, h } from './element.js';
+import { recordedNote } from './recording.js';
 
 /** How long the words of an ended ring stay. */
 const LAST_WORDS_MS = 2_400;
@@ -28,6 +30,7 @@ const TITLE = 'SecureConnect';
 
 export class IncomingView {
   /** @type {Map<string, HTMLElement>} overlays and banners by call */ #shown = new Map();
+  /** @type {Map<string, AbortController>} by call */ #ends = new Map();
   /** @type {(() => void)|null} */ #stopTone = null;
   /** @type {Set<string>} calls that nobody can see or hear yet */ #unnoticed = new Set();
 
@@ -52,6 +55,7 @@ export class IncomingView {
 
   /** @param {Ringing} ringing */
   #ring(ringing) {
+    this.#ends.set(ringing.call.call_id, new AbortController());
     const quiet = ringing.waiting || this.#shown.size > 0;
     const element = quiet ? this.#banner(ringing) : this.#overlay(ringing);
     this.#shown.set(ringing.call.call_id, element);
@@ -76,6 +80,8 @@ export class IncomingView {
   #silence(callId, why) {
     const element = this.#shown.get(callId);
     this.#shown.delete(callId);
+    this.#ends.get(callId)?.abort();
+    this.#ends.delete(callId);
     this.#update();
     if (!element) return;
     const close = () => {
@@ -113,6 +119,7 @@ export class IncomingView {
     const element = h('dialog', { class: 'incoming', test: 'incoming', role: 'alertdialog', 'aria-label': `${this.#kind(ringing)}: ${who}` },
       h('div', { class: 'ring-face' }, avatar(who, call.caller_id, 'huge')), words,
       h('p', { class: 'ring-kind' }, icon(call.call_type === 'video' ? 'camera' : 'phone'), this.#kind(ringing)), this.#where(ringing),
+      this.#recorded(ringing),
       h('div', { class: 'ring-actions' },
         action('decline', 'phone-down', t('decline'), 'bad', act(() => this.actions.decline(ringing))),
         call.call_type === 'video' ? action('accept-audio', 'phone', t('accept_audio'), 'plain', act(() => this.actions.accept(ringing, false))) : null,
@@ -139,21 +146,27 @@ export class IncomingView {
       avatar(this.#who(ringing), ringing.call.caller_id, 'small'),
       h('span', { class: 'grow' }, h('strong', {}, this.#who(ringing)), h('span', { class: 'muted' }, this.#kind(ringing))),
       h('div', { class: 'ring-actions' },
-        h('button', { type: 'button', class: 'button small', test: 'decline', on: { click: () => this.actions.decline(ringing) } }, t('decline')),
-        h('button', { type: 'button', class: 'button small good', test: 'accept', on: { click: () => this.actions.accept(ringing, video) } },
-          t(this.switchboard.active ? 'leave_and_accept' : 'accept'))));
+        button('small', () => this.actions.decline(ringing), { test: 'decline' }, t('decline')),
+        button('small good', () => this.actions.accept(ringing, video), { test: 'accept' },
+          t(this.switchboard.active ? 'leave_and_accept' : 'accept'))), this.#recorded(ringing));
     (document.querySelector('.stage:not([hidden]) .toasts') ?? document.getElementById('toasts'))?.append(element);
     return element;
   }
 
   /** @param {Ringing} ringing */
   #who({ call }) {
-    return call.participants.find((one) => one.user_id === call.caller_id)?.display_name ?? t('somebody');
+    return nameIn(call, call.caller_id) ?? t('somebody');
   }
 
   /** @param {Ringing} ringing */
   #kind({ call }) {
     return t(call.call_type === 'video' ? 'incoming_video' : 'incoming_audio');
+  }
+
+  /** It may begin to be while it rings. @param {Ringing} ringing */
+  #recorded({ call }) {
+    const now = () => this.chats.find(call.conversation_id)?.live_call ?? call;
+    return recordedNote(() => Boolean(now().recording), this.chats, this.#ends.get(call.call_id)?.signal);
   }
 
   /** Which conversation, where that says more than who. @param {Ringing} ringing */

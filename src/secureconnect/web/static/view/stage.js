@@ -6,6 +6,7 @@
  * @import {Active} from '../switchboard.js'
  * @import {User} from '/sdk/shapes.js'
  */
+import { nameIn } from '/sdk/roster.js';
 import { duration } from '../format.js';
 import { icon } from '../icons.js';
 import { preferences } from '../preferences.js';
@@ -15,7 +16,8 @@ import { announce, toast } from './announce.js';
 import { Bar } from './bar.js';
 import { protectionWords } from './call-details.js';
 import { ringWords } from './call-entry.js';
-import { h, setText } from './element.js';
+import { button, h, setText } from './element.js';
+import { recordingWords, startedWords } from './recording.js';
 import { SelfView } from './self-view.js';
 import { keyOf } from './tile.js';
 import { Tiles } from './tiles.js';
@@ -29,6 +31,7 @@ const TALKING = 0.06;
 
 export class Stage {
   /** @type {(() => void)|null} */ #ringback = null;
+  /** @type {string|undefined} what was said to record; undefined before anything was */ #recorded;
   #hideAt = 0;
   #saidMutedAt = 0;
   #talkedTicks = 0;
@@ -41,13 +44,15 @@ export class Stage {
     this.state = h('span', { class: 'stage-state ellipsis', test: 'state-text', role: 'status' });
     this.time = h('span', { class: 'stage-time', test: 'call-time' });
     this.protection = h('button', { type: 'button', class: 'chip', test: 'protection', on: { click: actions.details } });
+    this.recordingWords = h('span', { class: 'ellipsis' });
+    this.recording = h('p', { class: 'stage-recording', test: 'recording-badge', hidden: true }, h('strong', { 'aria-hidden': 'true' }, t('rec')), this.recordingWords);
     this.tiles = new Tiles(call);
     this.self = new SelfView(media, me);
     this.bar = new Bar(call, media, { ...actions, layout: () => this.#switchLayout(), react: (emoji) => this.#react(null, emoji) });
-    this.sound = h('button', { type: 'button', class: 'button primary sound-on', hidden: true, on: { click: () => this.#playAll() } }, icon('volume'), t('turn_sound_on'));
+    this.sound = button('primary sound-on', () => this.#playAll(), { hidden: true }, icon('volume'), t('turn_sound_on'));
     this.top = h('header', { class: 'stage-top' },
       h('button', { type: 'button', class: 'icon-button', 'aria-label': t('back_to_messages'), title: t('back_to_messages'), test: 'to-messages', on: { click: actions.messages } }, icon('back')),
-      h('div', { class: 'stage-title grow' }, h('h1', { class: 'ellipsis' }, title), this.state), this.time, this.protection);
+      h('div', { class: 'stage-title grow' }, h('h1', { class: 'ellipsis' }, title), this.state), this.time, this.recording, this.protection);
     this.element = h('section', { class: 'stage', test: 'stage', 'aria-label': t('call_with', { name: title }) },
       this.top, this.tiles.element, this.self.element, this.sound, this.bar.element, h('div', { class: 'toasts' }));
     this.stop = new AbortController();
@@ -93,6 +98,7 @@ export class Stage {
     this.self.update(this.call.handRaised, this.call.history.at(-1)?.level ?? null);
     this.bar.update(this.tiles.layout);
     this.#showState();
+    this.#showRecording();
     this.#ring();
     this.#playAll();
   }
@@ -100,8 +106,7 @@ export class Stage {
   /** @param {{session_id: string, by: string, kinds: ('audio'|'video')[]}} detail */
   #silenced({ session_id: id, by, kinds }) {
     if (id !== this.call.sessionId) return;
-    const name = this.call.record.participants.find((one) => one.user_id === by)?.display_name ?? '';
-    for (const kind of kinds) toast(t(kind === 'audio' ? 'muted_by' : 'camera_off_by', { name }));
+    for (const kind of kinds) toast(t(kind === 'audio' ? 'muted_by' : 'camera_off_by', { name: nameIn(this.call.record, by) ?? '' }));
   }
 
   #switchLayout() {
@@ -138,6 +143,20 @@ export class Stage {
     this.protection.dataset.words = words.short;
     this.protection.title = words.long;
     this.protection.replaceChildren(icon('lock'), h('span', {}, words.short));
+  }
+
+  /** Seen the whole time; said when it begins and ends, and to who comes into it. */
+  #showRecording() {
+    const { record, api, recording } = this.call;
+    const ownId = api.user?.user_id;
+    const now = recording?.recording_id ?? '';
+    this.recording.hidden = !now;
+    setText(this.recordingWords, recordingWords(record, ownId));
+    this.element.classList.toggle('recorded', Boolean(now));
+    const before = this.#recorded;
+    this.#recorded = now;
+    if (now === (before ?? '')) return;
+    toast(!now ? t('recording_stopped') : before === undefined ? recordingWords(record, ownId) : startedWords(record, ownId));
   }
 
   #stateWords() {

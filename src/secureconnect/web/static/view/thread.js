@@ -4,6 +4,7 @@
  * Called by home.js.
  *
  * @import {Chats, ShownMessage} from '../chats.js'
+ * @import {Recordings} from '../recordings.js'
  * @import {Switchboard} from '../switchboard.js'
  * @import {Conversation, Message} from '/sdk/shapes.js'
  * @import {HomeActions} from './home.js'
@@ -14,7 +15,8 @@ import { icon } from '../icons.js';
 import { t } from '../words.js';
 import { callWords, inCall, wasMissed } from './call-entry.js';
 import { iconButton } from './dialog.js';
-import { avatar, fill, h, reconcile, setText } from './element.js';
+import { avatar, button, fill, h, reconcile, setText } from './element.js';
+import { recordingLines } from './recording.js';
 
 /** Messages of one person within this time stand together. */
 const GROUP_MS = 300_000;
@@ -24,10 +26,11 @@ export class ThreadView {
   /** @type {Conversation|null} */ conversation = null;
   /** @type {string|null} */ id = null;
 
-  /** @param {Chats} chats @param {Switchboard} switchboard @param {HomeActions} actions */
-  constructor(chats, switchboard, actions) {
+  /** @param {Chats} chats @param {Switchboard} switchboard @param {Recordings} recordings @param {HomeActions} actions */
+  constructor(chats, switchboard, recordings, actions) {
     this.chats = chats;
     this.switchboard = switchboard;
+    this.recordings = recordings;
     this.actions = actions;
     this.ownId = chats.api.user?.user_id ?? '';
     this.head = h('header', { class: 'thread-head' });
@@ -41,7 +44,15 @@ export class ThreadView {
       h('button', { class: 'icon-button send', 'aria-label': t('send'), title: t('send'), test: 'message-send' }, icon('send')));
     this.nothing = h('div', { class: 'empty' }, h('span', { class: 'empty-art' }, icon('chat')), h('h2', {}, t('pick_conversation')), h('p', {}, t('pick_conversation_hint')));
     this.element = h('main', { class: 'thread' }, this.nothing);
+    /** Whether a call was recorded is asked once it is seen: a thread may hold many. */
+    this.seen = new IntersectionObserver((entries) => {
+      for (const { isIntersecting, target } of entries) {
+        const { call = '', over } = /** @type {HTMLElement} */ (target).dataset;
+        if (isIntersecting) recordings.look(call, over === 'true');
+      }
+    });
     chats.addEventListener('list', () => this.#render());
+    recordings.addEventListener('change', () => this.#renderLines());
     chats.addEventListener('thread', (event) => { if (/** @type {CustomEvent} */ (event).detail.conversation_id === this.id) this.#renderLines(); });
     for (const type of ['active', 'finished']) switchboard.addEventListener(type, () => this.#render());
   }
@@ -98,7 +109,7 @@ export class ThreadView {
     const words = t(live.status === 'ringing' ? 'state_ringing' : 'call_running_with', { n: inCall(live) });
     const join = () => { if (this.conversation) this.actions.join(this.conversation); };
     fill(this.live, h('span', { class: 'pulse' }), h('span', { class: 'grow' }, words),
-      here ? h('a', { class: 'button small', href: '#/call' }, t('return_to_call')) : h('button', { type: 'button', class: 'button small live', test: 'join-banner', on: { click: join } }, t('join')));
+      here ? h('a', { class: 'button small', href: '#/call' }, t('return_to_call')) : button('small live', join, { test: 'join-banner' }, t('join')));
   }
 
   #renderLines() {
@@ -118,7 +129,7 @@ export class ThreadView {
 
   /** @param {HTMLElement} element @param {Line} line */
   #line(element, line) {
-    const signature = JSON.stringify(line);
+    const signature = JSON.stringify([line, this.recordings.of(line.message?.call?.call_id ?? '')]);
     if (element.dataset.signature === signature) return;
     element.dataset.signature = signature;
     if (line.day) {
@@ -154,7 +165,9 @@ export class ThreadView {
     fill(element, h('span', { class: 'call-line-icon' }, icon(missed ? 'missed' : call.call_type === 'video' ? 'camera' : 'phone')),
       h('span', { class: 'grow' }, h('strong', {}, callWords(call, this.ownId)), h('span', { class: 'muted' }, details)),
       iconButton('info', t(call.status === 'missed' ? 'trace_why' : 'trace'), () => this.actions.trace(call), { test: 'call-trace', class: 'quiet' }),
-      !live && h('button', { type: 'button', class: 'button small', on: { click: again } }, t(missed ? 'call_back' : 'call_again')));
+      !live && button('small', again, {}, t(missed ? 'call_back' : 'call_again')), h('div', { class: 'recordings' }, ...recordingLines(this.recordings, call.call_id)));
+    Object.assign(element.dataset, { call: call.call_id, over: String(!live) });
+    if (call.recorded) this.seen.observe(element);
   }
 
   #scrolled() {
