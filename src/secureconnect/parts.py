@@ -98,7 +98,6 @@ class Parts:
         self.outbox = self._make_outbox()
         self.recorder = Recorder(settings)
         self.sfu = SfuServers(settings, secret, self.clock, self.recorder.folder)
-        self.films = self._make_films()
 
         # What people can do
         lifetime = timedelta(seconds=settings.access_token_seconds)
@@ -113,6 +112,7 @@ class Parts:
         self.receipts = ReceiptBook(database=self.database, bus=self.bus, clock=self.clock)
         self.traces = CallTraces(self.database)
         self.webhooks = self._make_webhooks()
+        self.films = self._make_films()
         self.calls = self._make_calls()
         self.recordings = self._make_recordings(secret)
         self.quality = self._make_quality()
@@ -211,6 +211,7 @@ class Parts:
             scratch=self.recorder.scratch,
             objects=self.recorder.objects,
             on_outcome=lambda outcome: self.metrics.recordings.labels(outcome).inc(),
+            webhooks=self.webhooks,
         )
 
     def _make_recording_book(self) -> RecordingBook:

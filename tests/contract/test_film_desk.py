@@ -19,8 +19,11 @@ from secureconnect.recording.objects import NoSuchObject, ObjectStore, ObjectsUn
 from secureconnect.recording.record import Record, Status
 from secureconnect.store import Database, open_database
 from secureconnect.store import recordings as store
+from secureconnect.store import webhooks as webhook_store
 from secureconnect.store.recordings import Answer
 from secureconnect.store.schema import migrate
+from secureconnect.webhooks import Webhook
+from secureconnect.webhooks.delivery import Webhooks
 from tests.contract.test_sfu import until
 from tests.fakes import mjr
 from tests.fakes.clock import ManualClock
@@ -40,6 +43,15 @@ class Store(ObjectStore):
         if self.is_away:
             raise ObjectsUnavailable("nobody answers")
         await super().put(name, path, content_type)
+
+
+class Nobody:
+    """No application listens: what it would be told can be read."""
+
+    async def send(self, webhook: Webhook) -> Verdict:
+        return Retry("nobody listens")
+
+    async def close(self) -> None: ...
 
 
 class Workplace:
@@ -63,6 +75,14 @@ class Workplace:
             scratch=folder / "scratch",
             objects=self.objects,
             on_outcome=self.outcomes.append,
+            webhooks=Webhooks(
+                database=database,
+                ids=self.board.ids,
+                clock=self.clock,
+                node_id=NodeId(uuid4()),
+                sender=Nobody(),
+                on_outcome=lambda outcome: None,
+            ),
         )
 
     async def recorded(self) -> Record:
@@ -103,6 +123,12 @@ class Workplace:
         await self.desk.record([answer])
         return verdict, answer
 
+    async def application_hears(self) -> list[tuple[str, str | None]]:
+        """The events, with their reasons."""
+        events = await self.database.read(lambda connection: webhook_store.events_after(connection, None, 10))
+        bodies = [msgspec.json.decode(event.body) for event in events]
+        return [(body["type"], body["data"].get("reason")) for body in bodies]
+
     def _hear(self, entry: Entry, user_id: UserId) -> None:
         self.told.append(msgspec.json.decode(entry.body)["type"])
 
@@ -133,6 +159,7 @@ async def test_a_film_is_made_kept_told_of_and_what_it_was_made_of_is_deleted(wo
     assert workplace.told.count("recording.ready") == 2
     assert list(workplace.written.iterdir()) == []
     assert workplace.outcomes == ["ready"]
+    assert await workplace.application_hears() == [("recording.ready", None)]
     assert await workplace.desk.next_due() == {}
 
 
@@ -159,6 +186,7 @@ async def test_after_a_day_it_has_failed_and_says_why(workplace: Workplace) -> N
     assert (failed.status, failed.failure) == (Status.FAILED, "nobody answers")
     assert (workplace.written / str(record.recording_id)).is_dir(), "what the SFU wrote can still be looked at"
     assert workplace.told.count("recording.ready") == 0
+    assert await workplace.application_hears() == [("recording.failed", "nobody answers")]
 
 
 async def test_what_is_still_being_written_is_left_alone(workplace: Workplace) -> None:
@@ -184,6 +212,16 @@ async def test_its_time_over_all_of_it_is_deleted(workplace: Workplace) -> None:
     assert await workplace.database.read(lambda connection: store.load(connection, record.recording_id)) is None
     assert ready.object_name is not None
     assert not await is_kept(workplace, ready.object_name)
+
+
+async def test_what_is_given_up_is_shown_to_nobody_and_deleted_soon(workplace: Workplace) -> None:
+    record = await workplace.recorded()
+    await workplace.attempt()
+    now = workplace.clock.now()
+    await workplace.database.transact(lambda connection: store.give_up(connection, record.recording_id, now))
+    assert await workplace.database.read(lambda connection: store.of_call(connection, record.call_id, now)) == []
+    await workplace.desk.delete_old()
+    assert await workplace.database.read(lambda connection: store.load(connection, record.recording_id)) is None
 
 
 async def test_a_conversation_takes_its_recordings_along(workplace: Workplace) -> None:

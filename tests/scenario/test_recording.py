@@ -128,10 +128,14 @@ def source(hertz: float, name: str) -> Any:
     return lambda: Outgoing((Beep(hertz, clock), PictureTrack(shown, clock)))
 
 
-async def ask(robot: Robot, scene: Stage, method: str, rest: str) -> Any:
+async def answer_to(robot: Robot, scene: Stage, method: str, rest: str) -> httpx2.Response:
     headers = {"authorization": f"Bearer {await robot.client.access_token()}"}
     async with http_client() as http:
-        answer = await http.request(method, f"{robot.client.base_url}/v1/calls/{scene.call_id}/recording{rest}", headers=headers)
+        return await http.request(method, f"{robot.client.base_url}/v1/calls/{scene.call_id}/recording{rest}", headers=headers)
+
+
+async def ask(robot: Robot, scene: Stage, method: str, rest: str) -> Any:
+    answer = await answer_to(robot, scene, method, rest)
     assert answer.status_code < 300, answer.text
     return answer.json()
 
@@ -214,7 +218,9 @@ async def test_the_film_shows_and_sounds_of_both_and_outlives_the_server(tmp_pat
             record = await ready(ann, scene)
             shows_both(await film_of(ann, record, tmp_path))
             assert list((folder / "written").iterdir()) == [], "what the SFU wrote is needed no more"
-            await check_link(ann.client.base_url + record["url"], record["bytes"])
+            link = ann.client.base_url + record["url"]
+            await check_link(link, record["bytes"])
+            await check_deletion(scene, by=ann, not_by=bob, record=record, link=link)
 
 
 async def check_link(url: str, length: int) -> None:
@@ -234,6 +240,16 @@ async def check_link(url: str, length: int) -> None:
     ):
         refused = await fetch(forged)
         assert refused.status_code == 404, forged
+
+
+async def check_deletion(scene: Stage, *, by: Robot, not_by: Robot, record: Json, link: str) -> None:
+    """Gone from the list and behind its link, at the word of who started it."""
+    path = f"s/{record['recording_id']}"
+    assert (await answer_to(not_by, scene, "DELETE", path)).json()["code"] == "forbidden"
+    assert (await answer_to(by, scene, "DELETE", path)).status_code == 204
+    assert (await ask(by, scene, "GET", "s"))["items"] == []
+    assert (await fetch(link)).status_code == 404
+    assert (await answer_to(by, scene, "DELETE", path)).status_code == 404
 
 
 async def test_an_sfu_that_dies_costs_a_moment_of_the_film_and_a_node_that_dies_none(tmp_path: Path) -> None:

@@ -116,6 +116,19 @@ async def recordings_of_call(call_id: FromPath[CallId], principal: SignedIn, rec
     return Page([_shown(record, await recordings.link_to(record)) for record in found], None)
 
 
+@delete(
+    "/v1/calls/{call_id:uuid}/recordings/{recording_id:uuid}",
+    tags=["recordings"],
+    summary="Delete a recording",
+    description="By who started it, or who started the call. Nobody is shown it from then on; its film is gone within minutes.",
+    responses=problems(403, 404, 409),
+)
+async def delete_recording(
+    call_id: FromPath[CallId], recording_id: FromPath[RecordingId], principal: SignedIn, recordings: Recordings
+) -> None:
+    await recordings.delete(principal.user_id, call_id, recording_id)
+
+
 @get(
     "/v1/calls/{call_id:uuid}/recordings/{recording_id:uuid}/film",
     tags=["recordings"],
@@ -173,4 +186,4 @@ def _file_name(record: Record) -> str:
     return f"call-{record.started_at:%Y-%m-%d-%H%M}.{ending}"
 
 
-routes: list[HTTPRouteHandler] = [start, stop, recordings_of_call, film]
+routes: list[HTTPRouteHandler] = [start, stop, recordings_of_call, delete_recording, film]

@@ -28,9 +28,11 @@ from secureconnect.recording.record import Record, Status
 from secureconnect.signaling.events import RecordingReady
 from secureconnect.signaling.protocol import encode
 from secureconnect.store import Database
+from secureconnect.store import calls as call_store
 from secureconnect.store import chat as chat_store
 from secureconnect.store import recordings as store
 from secureconnect.store.recordings import Answer
+from secureconnect.webhooks.delivery import Webhooks
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +74,7 @@ class FilmDesk:
         scratch: Path,
         objects: ObjectStore,
         on_outcome: OnOutcome,
+        webhooks: Webhooks | None = None,
     ) -> None:
         self._database = database
         self._bus = bus
@@ -81,6 +84,7 @@ class FilmDesk:
         self._scratch = scratch
         self._objects = objects
         self._on_outcome = on_outcome
+        self._webhooks = webhooks
         self._lane = Lane(self, clock, lease=LEASE, send_seconds=SEND_SECONDS, concurrency=1)
 
     def wake(self) -> None:
@@ -182,17 +186,28 @@ class FilmDesk:
 
         async def work(connection: AsyncConnection) -> dict[Record, list[UserId]]:
             await store.write_down(connection, answers, self._node_id)
-            ready = [answer.changed for answer in answers if answer.changed is not None and answer.changed.status is Status.READY]
-            return {
-                record: [member.user_id for member in await chat_store.members_of(connection, record.conversation_id)]
-                for record in ready
-            }
+            told = {}
+            for record in [answer.changed for answer in answers if answer.changed is not None]:
+                await self._tell_application(connection, record)
+                if record.status is Status.READY:
+                    members = await chat_store.members_of(connection, record.conversation_id)
+                    told[record] = [member.user_id for member in members]
+            return told
 
-        for record, members in (await self._database.transact(work, isolation="committed")).items():
+        ready = await self._database.transact(work, isolation="committed")
+        if self._webhooks is not None:
+            self._webhooks.wake()
+        for record, members in ready.items():
             body = encode(RecordingReady(record.call_id, self._clock.now(), record.conversation_id, record.recording_id))
             for user_id in members:
                 self._bus.publish(user_topic(user_id), body)
             await self._delete_written(record)
+
+    async def _tell_application(self, connection: AsyncConnection, record: Record) -> None:
+        call = await call_store.load(connection, record.call_id) if self._webhooks is not None else None
+        if self._webhooks is not None and call is not None:
+            now = self._clock.now()
+            await self._webhooks.enqueue_recording(connection, call, record.recording_id, now, failure=record.failure)
 
     # What is kept no longer
 

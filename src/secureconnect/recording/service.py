@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from secureconnect.calls.commands import Command, StartRecording, StopRecording, Tick
 from secureconnect.calls.service import CallService
 from secureconnect.clock import Clock
-from secureconnect.errors import NotFound, NotRecording, RecordingUnavailable, Unavailable
+from secureconnect.errors import Conflict, Forbidden, NotFound, NotRecording, RecordingUnavailable, Unavailable
 from secureconnect.ids import CallId, IdFactory, RecordingId, UserId
 from secureconnect.recording.links import is_good, signature_of
 from secureconnect.recording.objects import NoSuchObject, ObjectStore, ObjectsUnavailable
@@ -90,7 +90,18 @@ class Recordings:
     async def of_call(self, user_id: UserId, call_id: CallId) -> list[Record]:
         """All of them, the newest first, for members. Raises NotFound."""
         await self._calls.get(user_id, call_id)
-        return await self._database.read(lambda connection: store.of_call(connection, call_id))
+        return await self._database.read(lambda connection: store.of_call(connection, call_id, self._clock.now()))
+
+    async def delete(self, user_id: UserId, call_id: CallId, recording_id: RecordingId) -> None:
+        """Keep it no longer: by who started it, or the call. Raises NotFound, Forbidden; Conflict while its film is to come."""
+        found = [record for record in await self.of_call(user_id, call_id) if record.recording_id == recording_id]
+        if not found:
+            raise NotFound
+        if user_id not in (found[0].started_by, (await self._calls.get(user_id, call_id)).caller_id):
+            raise Forbidden("A recording is deleted by who started it, or by who started the call.")
+        if found[0].status not in (Status.READY, Status.FAILED):
+            raise Conflict("Its film is still to come: delete it then.")
+        await self._database.transact(lambda connection: store.give_up(connection, recording_id, self._clock.now()))
 
     async def link_to(self, record: Record) -> Link | None:
         """Where its film can be fetched for a while; None when there is none. Raises Unavailable."""
@@ -112,7 +123,8 @@ class Recordings:
         if self._objects is None or not is_good(self._key, recording_id, expires, signature, self._clock.now()):
             raise NotFound(EXPIRED)
         record = await self._load(recording_id)
-        if record.call_id != call_id or record.object_name is None:
+        is_kept = record.kept_until is not None and record.kept_until > self._clock.now()
+        if record.call_id != call_id or record.object_name is None or not is_kept:
             raise NotFound(EXPIRED)
         return record
 

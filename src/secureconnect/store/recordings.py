@@ -50,14 +50,20 @@ async def stop(
     await connection.execute(update(recordings).where(_table.recording_id == recording_id).values(values))
 
 
-async def of_call(connection: AsyncConnection, call_id: CallId) -> list[Record]:
-    """Those of a call, the newest first."""
-    query = select(recordings).where(_table.call_id == call_id).order_by(_table.recording_id.desc())
+async def of_call(connection: AsyncConnection, call_id: CallId, now: datetime) -> list[Record]:
+    """Those of a call that are kept, the newest first."""
+    is_kept = _table.kept_until.is_(None) | (_table.kept_until > now)
+    query = select(recordings).where(_table.call_id == call_id, is_kept).order_by(_table.recording_id.desc())
     return [_record(row) for row in await connection.execute(query)]
 
 
+async def give_up(connection: AsyncConnection, recording_id: RecordingId, now: datetime) -> None:
+    """Keep it no longer: nobody is shown it from now on, and what there is of it is deleted soon."""
+    await connection.execute(update(recordings).where(_table.recording_id == recording_id).values(kept_until=now))
+
+
 async def load(connection: AsyncConnection, recording_id: RecordingId) -> Record | None:
-    """The one with this id."""
+    """The one with this id, also when it is kept no longer and not deleted yet."""
     row = (await connection.execute(select(recordings).where(_table.recording_id == recording_id))).first()
     return None if row is None else _record(row)
 

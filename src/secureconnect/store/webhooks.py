@@ -53,6 +53,13 @@ async def insert_events(connection: AsyncConnection, events: Sequence[tuple[UUID
     await connection.execute(insert(webhook_events), rows)
 
 
+async def last_sequence(connection: AsyncConnection, call_id: CallId) -> int | None:
+    """The largest number among the events of a call."""
+    query = select(func.max(webhook_events.c.sequence)).where(webhook_events.c.call_id == call_id)
+    last: int | None = (await connection.execute(query)).scalar()
+    return last
+
+
 async def next_due(connection: AsyncConnection) -> datetime | None:
     """When there may next be something to send."""
     moment: datetime | None = (await connection.execute(select(func.min(webhook_events.c.due_at)))).scalar()

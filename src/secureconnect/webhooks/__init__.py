@@ -10,7 +10,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from secureconnect.ids import CallId, ConversationId, DeviceId, UserId
+from secureconnect.ids import CallId, ConversationId, DeviceId, RecordingId, UserId
 from secureconnect.signaling.views import CallView
 
 
@@ -26,6 +26,10 @@ class EventType(StrEnum):
     PARTICIPANT_JOINED = "participant.joined"
     PARTICIPANT_LEFT = "participant.left"
     CALL_ENDED = "call.ended"
+    RECORDING_STARTED = "recording.started"
+    RECORDING_STOPPED = "recording.stopped"
+    RECORDING_READY = "recording.ready"
+    RECORDING_FAILED = "recording.failed"
     TEST = "webhook.test"
 
 
@@ -41,6 +45,7 @@ class EventData(Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
     waiting: bool | None = None
     duration_seconds: float | None = None
+    recording_id: RecordingId | None = None
 
 
 class Event(Struct, frozen=True):

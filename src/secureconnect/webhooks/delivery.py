@@ -19,14 +19,14 @@ from secureconnect.calls.call import Call
 from secureconnect.calls.commands import Event as Happening
 from secureconnect.clock import Clock
 from secureconnect.errors import ServiceError
-from secureconnect.ids import IdFactory, NodeId, short
+from secureconnect.ids import IdFactory, NodeId, RecordingId, short
 from secureconnect.push import Delivered, Gone, Refused, Retry, Verdict
 from secureconnect.push.lane import Backoff, Lane
 from secureconnect.store import Database
 from secureconnect.store import webhooks as store
 from secureconnect.store.webhooks import Answer
-from secureconnect.webhooks import Kept, Webhook
-from secureconnect.webhooks.events import events_of
+from secureconnect.webhooks import EventType, Kept, Webhook
+from secureconnect.webhooks.events import events_of, recording_event
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +82,15 @@ class Webhooks:
         if events:
             ids = sorted(self._ids.new() for _ in events)  # those of one moment in the order of the events, too
             await store.insert_events(connection, list(zip(ids, events, strict=True)), now)
+
+    async def enqueue_recording(
+        self, connection: AsyncConnection, call: Call, recording_id: RecordingId, now: datetime, *, failure: str | None
+    ) -> None:
+        """Write down that the film of a recording is ready, or that there will be none. As `enqueue`."""
+        last = await store.last_sequence(connection, call.call_id)
+        kind = EventType.RECORDING_READY if failure is None else EventType.RECORDING_FAILED
+        event = recording_event(kind, call, recording_id, now, after=last, reason=failure)
+        await store.insert_events(connection, [(self._ids.new(), event)], now)
 
     def wake(self) -> None:
         """There may be something to send: look now."""

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from secureconnect.calls.call import Call, RingEnd, State
-from secureconnect.calls.commands import DeclinedByDevice, Missed, Rang, SessionLeft
+from secureconnect.calls.commands import DeclinedByDevice, Missed, Rang, RecordingStarted, RecordingStopped, SessionLeft
 from secureconnect.calls.commands import Event as Happening
-from secureconnect.ids import DeviceId, UserId
+from secureconnect.ids import DeviceId, RecordingId, UserId
 from secureconnect.signaling.views import view_of
 from secureconnect.webhooks import Event, EventData, EventType
 
@@ -25,6 +25,7 @@ class _Told(NamedTuple):
     reason: str | None = None
     waiting: bool | None = None
     duration_seconds: float | None = None
+    recording_id: RecordingId | None = None
 
 
 def events_of(before: Call | None, after: Call, happened: Sequence[Happening], now: datetime) -> list[Event]:
@@ -44,10 +45,20 @@ def events_of(before: Call | None, after: Call, happened: Sequence[Happening], n
                 reason=told.reason,
                 waiting=told.waiting,
                 duration_seconds=told.duration_seconds,
+                recording_id=told.recording_id,
             ),
         )
         for place, told in enumerate(_told(before, after, happened))
     ]
+
+
+def recording_event(
+    kind: EventType, call: Call, recording_id: RecordingId, now: datetime, *, after: int | None, reason: str | None
+) -> Event:
+    """What became of a recording, which is no change of its call: it comes behind the event `after`, the last there is."""
+    sequence = call.version * EVENTS_A_CHANGE if after is None else after + 1
+    data = EventData(call.call_id, call.conversation_id, sequence, view_of(call), reason=reason, recording_id=recording_id)
+    return Event(kind, now, data)
 
 
 def _told(before: Call | None, after: Call, happened: Sequence[Happening]) -> Iterator[_Told]:
@@ -81,6 +92,10 @@ def _of_happening(event: Happening, after: Call) -> Iterator[_Told]:
             one = after.participant(user_id)
             end = one.ring.end if one is not None and one.ring is not None else None
             yield _Told(EventType.CALL_MISSED, user_id, reason=str(end or RingEnd.TIMEOUT))
+        case RecordingStarted(recording):
+            yield _Told(EventType.RECORDING_STARTED, recording.started_by, recording_id=recording.recording_id)
+        case RecordingStopped(recording, user_id):
+            yield _Told(EventType.RECORDING_STOPPED, user_id, recording_id=recording.recording_id)
         case _:
             return  # who answers has joined, and that is told; sessions come and go more often than people do
 
