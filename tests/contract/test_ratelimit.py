@@ -71,7 +71,7 @@ async def retry_after(limiter: RateLimiter, name: str = "login", key: str = "ada
 
 async def test_the_documented_defaults() -> None:
     per_minute = {name: limit.count for name, limit in LIMITS.items() if limit.seconds == 60}
-    assert per_minute == {"login": 10, "login_address": 60, "register": 60, "message": 120, "ring": 10}
+    assert per_minute == {"login": 10, "login_address": 60, "register": 60, "message": 120, "ring": 10, "recording": 10}
     assert LIMITS["ring_one"] == Limit(20, 600.0, fails_open=True)
 
 
