@@ -123,6 +123,24 @@ async def test_another_conversations_call_is_not_there(world: World) -> None:
 
 
 @on_one_and_on_many
+async def test_a_film_is_behind_its_signed_link_and_nothing_else_is_open(world: World) -> None:
+    call, (ada, _), _ = await world.call_of("Ada", "Ben")
+    recordings = f"/v1/calls/{call['call_id']}/recordings"
+    film, tomorrow = f"{recordings}/{uuid4()}/film", int(time.time()) + 86_400
+    forged = hmac.digest(b"another secret", film.encode(), hashlib.sha256).hex()
+    for query in (f"expires={tomorrow}&signature={forged}", f"expires={tomorrow}&signature=", "expires=0&signature=0"):
+        for headers in ({}, {"authorization": f"Bearer {ada.token}"}):
+            with pytest.raises(Refused) as refused:
+                await world.ask("GET", f"{film}?{query}", None, headers)
+            assert (refused.value.status, refused.value.code) == (404, "not_found"), "the node's own word, without a token too"
+    for path in (recordings, f"{recordings}/{uuid4()}", f"{film}s", f"/v1/calls/{call['call_id']}"):
+        with pytest.raises(Refused) as refused:
+            await world.ask("GET", f"{path}?expires={tomorrow}&signature={forged}", None, {})
+        assert refused.value.status in (401, 404, 405), path
+        assert path != recordings or refused.value.status == 401
+
+
+@on_one_and_on_many
 async def test_a_token_in_the_address_opens_nothing(world: World) -> None:
     token = mint(str(uuid4()), "Eve")
     for name in ("token", "access_token"):

@@ -22,7 +22,7 @@ from secureconnect.recording.record import Record, Status
 from secureconnect.recording.service import Link
 from secureconnect.store.idempotency import Idempotency
 
-RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
+RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)
 
 
 class Recording(Struct, frozen=True):

@@ -103,7 +103,7 @@ class CallsAtSfu:
                 occupant, self._around, places=here.places, refuse=refuse, on_lost=lambda way: self._lost(here, way)
             )
             seat.record(here.recording)
-            seat.follow(here.way)
+        seat.follow(here.way)
         seat.refuse = refuse
         self.learn(occupant.topic, view)
 
@@ -188,8 +188,9 @@ class CallsAtSfu:
 
     def _go(self, here: _CallHere, way: Way | None) -> None:
         here.way = way
-        for seat in here.seats.values():
-            seat.follow(way)
+        for session_id, seat in here.seats.items():
+            # One without a socket stays behind: its client may come back at another node, and two would sit down for one session.
+            seat.follow(way if here.sockets[session_id] else None)
 
     async def _find_the_way(self, here: _CallHere, epoch: int) -> None:
         """The SFU's name is not on the wire: it is no business of clients."""

@@ -170,11 +170,21 @@ class SfuSeat:
             self._publishing, self._tracks, self._is_heard = kept.publishing, kept.tracks, kept.is_heard
             self._receiving, self.streams, self._silenced = kept.receiving, kept.streams, frozenset(kept.silenced)
         else:
-            self._seat = await self._around.sfu.open(way.room, who, self)
+            self._seat = await self._open(way, who)
         self._sat = way
         self._tell_nodes()
         if self._recording is not None:
             await self._apply_recording()
+
+    async def _open(self, way: Way, who: Member) -> Seat:
+        """Whoever has sat down there for this session last, and is no more, may be in the way for a moment."""
+        try:
+            return await self._around.sfu.open(way.room, who, self)
+        except SfuLost:
+            raise
+        except SfuError:
+            self._steps.do_later(self._follow, AGAIN_SECONDS)
+            raise
 
     async def _leave(self) -> None:
         seat, self._seat, self._sat = self._seat, None, None

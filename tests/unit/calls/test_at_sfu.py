@@ -17,7 +17,7 @@ from secureconnect.calls.sfu_place import Place
 from secureconnect.calls.sfu_seat import Occupant
 from secureconnect.errors import ServiceError
 from secureconnect.ids import RecordingId
-from secureconnect.media import Feed, Handles, Layer, Listener, Member, Room, SfuLost, Track
+from secureconnect.media import Feed, Handles, Layer, Listener, Member, Room, SfuError, SfuLost, Track
 from secureconnect.signaling.views import CallView, view_of
 from tests.fakes.clock import ManualClock
 from tests.unit.calls.story import ANN, BOB, CYN, START, Story
@@ -76,6 +76,7 @@ class FakeSfu:
         self.seats: list[FakeSeat] = []
         self.claimed: list[Handles] = []
         self.is_gone = False
+        self.refusals = 0
         self.other: str | None = None
         """Where calls go while this one is emptied."""
         self.draining = False
@@ -98,6 +99,9 @@ class FakeSfu:
     async def open(self, room: Room, who: Member, listener: Listener) -> FakeSeat:
         if self.is_gone:
             raise SfuLost("gone")
+        if self.refusals:
+            self.refusals -= 1
+            raise SfuError("somebody sits there")
         self.seats.append(FakeSeat(room))
         return self.seats[-1]
 
@@ -275,6 +279,26 @@ async def test_an_sfu_that_is_emptied_keeps_a_call_until_there_is_another(world:
     world.sfu.tell("sfu-2")
     await settle()
     assert world.calls.lost == [("sfu-1", 1)]
+
+
+async def test_who_has_no_socket_stays_behind_when_the_call_moves_and_comes_along_when_they_are_back(world: World) -> None:
+    await world.enter()
+    await world.part()
+    world.calls.call = replace(world.calls.call, epoch=2, version=world.calls.call.version + 1)
+    world.at_sfu.learn(TOPIC, world.view)
+    await settle()
+    assert len(world.sfu.seats) == 1, "another node may sit down for the session"
+    await world.enter()
+    assert [seat.room.name for seat in world.sfu.seats] == [f"{world.calls.call.call_id}.{epoch}" for epoch in (1, 2)]
+
+
+async def test_a_seat_that_is_refused_is_asked_for_again(world: World) -> None:
+    world.sfu.refusals = 1
+    await world.enter()
+    assert world.sfu.seats == []
+    world.clock.advance(1)
+    await settle()
+    assert len(world.sfu.seats) == 1
 
 
 async def test_a_call_that_is_recorded_says_so_at_its_seat_wherever_it_goes_and_when_it_is_over(world: World) -> None:
