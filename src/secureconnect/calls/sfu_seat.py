@@ -87,7 +87,7 @@ class SfuSeat:
         self._silenced: frozenset[str] = frozenset()
         self._recording: str | None = None
         self._is_syncing = False
-        self._steps = Steps(f"sfu seat {short(occupant.session_id)}", around.clock, on_lost=self._lose)
+        self._steps = Steps(short(occupant.session_id), around.clock, on_lost=self._lose)
 
     @property
     def is_taken(self) -> bool:

@@ -17,10 +17,13 @@ log = structlog.get_logger(__name__)
 
 
 class Steps:
-    """Those of one seat. `on_lost` is told why, when a step finds that the SFU is gone; what else goes wrong is logged."""
+    """Those of one seat, of the session that logs know by this name.
 
-    def __init__(self, name: str, clock: Clock, *, on_lost: Callable[[str], None]) -> None:
-        self._name = name
+    `on_lost` is told why, when a step finds that the SFU is gone; what else goes wrong is logged.
+    """
+
+    def __init__(self, session: str, clock: Clock, *, on_lost: Callable[[str], None]) -> None:
+        self._session = session
         self._clock = clock
         self._on_lost = on_lost
         self._waiting: list[Step] = []
@@ -40,7 +43,7 @@ class Steps:
         """After all that was asked for before."""
         self._waiting.append(step)
         if self._worker is None:
-            self._worker = asyncio.create_task(self._work(), name=self._name)
+            self._worker = asyncio.create_task(self._work(), name=f"sfu seat {self._session}")
 
     def do_later(self, step: Step, seconds: float) -> None:
         """The same, in a while."""
@@ -69,8 +72,8 @@ class Steps:
                 except SfuLost as lost:
                     self._on_lost(str(lost))
                 except SfuError as refusal:
-                    log.warning("SFU refuses", seat=self._name, reason=str(refusal))
+                    log.warning("SFU refuses", session=self._session, reason=str(refusal))
                 except Exception:
-                    log.exception("SFU seat failed", seat=self._name)
+                    log.exception("SFU seat failed", session=self._session)
         finally:
             self._worker = None
