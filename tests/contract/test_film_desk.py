@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from secureconnect.bus import Entry, user_topic
 from secureconnect.bus.memory import MemoryBus
@@ -161,6 +163,20 @@ async def test_a_film_is_made_kept_told_of_and_what_it_was_made_of_is_deleted(wo
     assert workplace.outcomes == ["ready"]
     assert await workplace.application_hears() == [("recording.ready", None)]
     assert await workplace.desk.next_due() == {}
+
+
+async def test_of_what_another_has_taken_meanwhile_nothing_is_told_and_its_files_stay(workplace: Workplace) -> None:
+    record = await workplace.recorded()
+    now = workplace.clock.now()
+    (record,), _ = await workplace.desk.claim(now, now + timedelta(minutes=1), {"": 1}, 1)
+    later = now + timedelta(minutes=2)
+    await workplace.database.transact(partial(store.claim, owner=NodeId(uuid4()), now=later, until=later, limit=1))
+    made = replace(record, status=Status.READY, content_type="audio/mp4", object_name="late.mp4")
+    await workplace.desk.record([Answer(record, made)])
+    assert (await workplace.look(record.recording_id)).status is Status.PROCESSING
+    assert (workplace.written / str(record.recording_id)).is_dir(), "the other makes the film of it"
+    assert workplace.told.count("recording.ready") == 0
+    assert await workplace.application_hears() == []
 
 
 async def test_a_store_that_is_away_is_tried_again_for_a_day_and_nothing_is_deleted(workplace: Workplace) -> None:

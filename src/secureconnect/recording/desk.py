@@ -182,12 +182,14 @@ class FilmDesk:
         return Answer(record, changed, again)
 
     async def record(self, answers: Sequence[Answer]) -> None:
-        """Write it down, then tell the members; what the SFUs wrote is needed no more once the film is there."""
+        """Write it down, then tell the members; what the SFUs wrote is needed no more once the film is there.
+
+        Of what another node has taken meanwhile nothing is said, and its files stay: it makes the film of them.
+        """
 
         async def work(connection: AsyncConnection) -> dict[Record, list[UserId]]:
-            await store.write_down(connection, answers, self._node_id)
             told = {}
-            for record in [answer.changed for answer in answers if answer.changed is not None]:
+            for record in await store.write_down(connection, answers, self._node_id):
                 await self._tell_application(connection, record)
                 if record.status is Status.READY:
                     members = await chat_store.members_of(connection, record.conversation_id)

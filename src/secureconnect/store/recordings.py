@@ -98,14 +98,21 @@ async def renew(connection: AsyncConnection, records: Sequence[Record], owner: N
     await connection.execute(update(recordings).where(*held).values(due_at=until))
 
 
-async def write_down(connection: AsyncConnection, answers: Sequence[Answer], owner: NodeId) -> None:
-    """Close those that are done, give back those that are tried again, but for what somebody else has taken in the meantime."""
+async def write_down(connection: AsyncConnection, answers: Sequence[Answer], owner: NodeId) -> list[Record]:
+    """Close those that are done, give back those that are tried again, but for what somebody else has taken in the meantime.
+
+    Those that were closed.
+    """
+    closed = []
     for answer in answers:
         held = _table.recording_id == answer.record.recording_id, _table.lease_owner == owner
         values: dict[str, Any] = {"lease_owner": None, "due_at": None if answer.changed is not None else answer.again}
         if answer.changed is not None:
             values |= _film(answer.changed)
-        await connection.execute(update(recordings).where(*held).values(values))
+        written = await connection.execute(update(recordings).where(*held).values(values))
+        if answer.changed is not None and written.rowcount:
+            closed.append(answer.changed)
+    return closed
 
 
 async def release(connection: AsyncConnection, now: datetime, owner: NodeId | None = None) -> None:
