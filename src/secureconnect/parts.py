@@ -193,7 +193,7 @@ class Parts:
             pushes=PushQueue(ids=self.ids, ring_tokens=self.ring_tokens, wake=self.outbox.wake),
             receipts=self.receipts,
             webhooks=self.webhooks,
-            recordings=self._make_recording_book(),
+            recordings=RecordingBook(timedelta(days=self.settings.recording_days)),
             sfu=self.sfu.pool,
             sfu_capacity=self.settings.sfu_capacity,
             on_change=CallCounter(self.metrics),
@@ -213,10 +213,6 @@ class Parts:
             on_outcome=lambda outcome: self.metrics.recordings.labels(outcome).inc(),
             webhooks=self.webhooks,
         )
-
-    def _make_recording_book(self) -> RecordingBook:
-        wake = self.films.wake if self.films is not None else lambda: None
-        return RecordingBook(kept=timedelta(days=self.settings.recording_days), wake=wake)
 
     def _make_recordings(self, secret: str) -> Recordings:
         return Recordings(

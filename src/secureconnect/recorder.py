@@ -54,7 +54,7 @@ def _within_reach(home: Path) -> Path:
 
 
 def _trouble_of(settings: Settings) -> str | None:
-    if settings.recording == "off":
+    if settings.recording == "off" or "video" not in settings.served:
         return "Recording is switched off here."
     if settings.sfu == "off":
         return "Recording needs an SFU, and there is none here: set sfu=auto."

@@ -380,7 +380,6 @@ class CallService:
             words.append(self._timeline.message_created(decision.entry, decision.members))
         if decision.has_pushes:
             self._pushes.wake()
-        for others in (self._webhooks, self._recordings):
-            if others is not None:
-                others.wake()
+        if self._webhooks is not None:
+            self._webhooks.wake()
         return words

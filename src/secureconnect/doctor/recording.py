@@ -34,8 +34,6 @@ async def recording(settings: Settings) -> Finding:
 
 def _why_not(settings: Settings, recorder: Recorder) -> str | None:
     """Why there is nothing to look at."""
-    if settings.recording == "off" or settings.sfu == "off" or "video" not in settings.served:
-        return "switched off"
     if not settings.sfu_servers and (settings.is_bus_shared or not can_run_sfu()):
         return "none: there is no SFU"
     return None if recorder.trouble is None else f"none: {recorder.trouble}"

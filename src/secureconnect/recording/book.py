@@ -1,6 +1,6 @@
 """Starts and stops of recordings, written down in the transaction that changes the call. Called by calls.service. Makes no film."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,11 +14,10 @@ SETTLED = timedelta(seconds=3)
 
 
 class RecordingBook:
-    """`kept` is how long a recording is kept after its stop; `wake` tells whoever makes films that there may be one to make."""
+    """`kept` is how long a recording is kept after its stop. Nobody is woken: a film is due seconds later, and is looked for."""
 
-    def __init__(self, *, kept: timedelta, wake: Callable[[], None]) -> None:
+    def __init__(self, kept: timedelta) -> None:
         self._kept = kept
-        self.wake = wake
 
     async def note(self, connection: AsyncConnection, call: Call, events: Sequence[Event], now: datetime) -> None:
         """Write down what `events` of the saved `call` mean. May run twice, like the transaction it is in."""

@@ -87,10 +87,6 @@ class FilmDesk:
         self._webhooks = webhooks
         self._lane = Lane(self, clock, lease=LEASE, send_seconds=SEND_SECONDS, concurrency=1)
 
-    def wake(self) -> None:
-        """There may be a film to make: look now."""
-        self._lane.wake()
-
     async def start(self) -> None:
         """Nobody shares an SQLite file: what an earlier run was making there is due at once."""
         if not self._database.is_shared:

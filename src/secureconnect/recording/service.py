@@ -82,7 +82,7 @@ class Recordings:
     async def stop(self, user_id: UserId, call_id: CallId) -> Record:
         """The recording that is over now, or was before: again is as good. Raises NotFound, NotJoined, NotRecording."""
         await self._calls.command(user_id, call_id, StopRecording(user_id))
-        over = [record for record in await self.of_call(user_id, call_id) if record.stopped_at is not None]
+        over = [record for record in await self._kept(call_id) if record.stopped_at is not None]
         if not over:
             raise NotRecording
         return over[0]
@@ -90,16 +90,17 @@ class Recordings:
     async def of_call(self, user_id: UserId, call_id: CallId) -> list[Record]:
         """All of them, the newest first, for members. Raises NotFound."""
         await self._calls.get(user_id, call_id)
-        return await self._database.read(lambda connection: store.of_call(connection, call_id, self._clock.now()))
+        return await self._kept(call_id)
 
     async def delete(self, user_id: UserId, call_id: CallId, recording_id: RecordingId) -> None:
         """Keep it no longer: by who started it, or the call. Raises NotFound, Forbidden; Conflict while its film is to come."""
-        found = [record for record in await self.of_call(user_id, call_id) if record.recording_id == recording_id]
-        if not found:
+        call = await self._calls.get(user_id, call_id)
+        record = next((one for one in await self._kept(call_id) if one.recording_id == recording_id), None)
+        if record is None:
             raise NotFound
-        if user_id not in (found[0].started_by, (await self._calls.get(user_id, call_id)).caller_id):
+        if user_id not in (record.started_by, call.caller_id):
             raise Forbidden("A recording is deleted by who started it, or by who started the call.")
-        if found[0].status not in (Status.READY, Status.FAILED):
+        if record.status not in (Status.READY, Status.FAILED):
             raise Conflict("Its film is still to come: delete it then.")
         await self._database.transact(lambda connection: store.give_up(connection, recording_id, self._clock.now()))
 
@@ -140,6 +141,9 @@ class Recordings:
         except ObjectsUnavailable as failure:
             raise Unavailable(f"The store of recordings does not answer: {failure}") from None
         return _with(first, pieces)
+
+    async def _kept(self, call_id: CallId) -> list[Record]:
+        return await self._database.read(lambda connection: store.of_call(connection, call_id, self._clock.now()))
 
     async def _load(self, recording_id: RecordingId) -> Record:
         record = await self._database.read(lambda connection: store.load(connection, recording_id))
