@@ -20,6 +20,7 @@ FLOORS: dict[str, int] = {
     "errors": 0,
     "ids": 0,
     "clock": 0,
+    "keys": 0,
     "ops.logging": 0,
     "ops.metrics": 0,
     "ops.event_loop": 0,

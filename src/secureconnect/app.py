@@ -12,6 +12,7 @@ from secureconnect.data_dir import claim
 from secureconnect.ops.event_loop import watch_lag
 from secureconnect.parts import Parts
 from secureconnect.store import Database
+from secureconnect.store.internal_keys import derived_keys_start
 from secureconnect.store.schema import current_revision, migrate, wanted_revision
 
 
@@ -28,6 +29,7 @@ class Application(Parts):
         if not self.database.is_shared:
             self._lock = claim(self.settings.data_dir)
         await prepare_schema(self.database)
+        self.keys.derived_from = await self.database.read(derived_keys_start)
         if self.database.is_shared:
             await self.timekeeper.measure()
         await self.ended.load()

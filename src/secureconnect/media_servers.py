@@ -1,9 +1,9 @@
 """The media servers that this process runs itself, when they are installed and no others are configured. Made by parts."""
 
 import asyncio
-import hashlib
-import hmac
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 import structlog
@@ -11,6 +11,7 @@ import structlog
 from secureconnect.clock import Clock
 from secureconnect.config import Settings
 from secureconnect.errors import Unavailable
+from secureconnect.keys import InternalKeys
 from secureconnect.media import binding, coturn
 from secureconnect.media.address import media_address
 from secureconnect.media.child import Child, is_installed
@@ -28,9 +29,9 @@ ANSWER_SECONDS = 1.5
 class OwnTurn:
     """A coturn beside us, and what clients are told of it. It takes its ports when it starts, and keeps them."""
 
-    def __init__(self, settings: Settings, secret: str, clock: Clock) -> None:
+    def __init__(self, settings: Settings, keys: InternalKeys, clock: Clock) -> None:
         self._settings = settings
-        self._secret = secret
+        self._keys = keys
         self._clock = clock
         self._child: Child | None = None
         self._server: tuple[TurnServer, str] | None = None
@@ -38,11 +39,14 @@ class OwnTurn:
 
     async def run(self) -> None:
         """Keep it running, until cancelled."""
-        options = turn_options(self._settings, self._secret)
+        options = turn_options(self._settings, self._keys.turn_secret)
         if options is None:
             log.warning("no TURN server started", reason="this machine has lost its address")
             await asyncio.get_running_loop().create_future()
             return
+        lifetime = timedelta(seconds=self._settings.turn_seconds)
+        if self._clock.now() < self._keys.derived_from + lifetime:
+            options = replace(options, former_secret=self._keys.turn_secret_of_0_1)
         host = urlsplit(self._settings.public_url).hostname if self._settings.public_url else None
         self._server = (coturn.server_at(options, host), options.secret)
         self._here = coturn.server_at(options, options.address).urls[0]
@@ -63,14 +67,14 @@ class OwnTurn:
 def turn_options(settings: Settings, secret: str, *, port: int | None = None, tls_port: int | None = None) -> CoturnOptions | None:
     """How our own coturn runs on this machine, by default at the ports in the settings; None without an address to relay from.
 
-    Its secret follows from ours: a node that starts again knows the credentials that it gave before.
+    Its `secret` is derived from ours: a node that starts again knows the credentials that it gave before.
     """
     address = media_address()
     if address is None:
         return None
     return CoturnOptions(
         address=address,
-        secret=hmac.new(secret.encode(), b"turn", hashlib.sha256).hexdigest(),
+        secret=secret,
         port=coturn.free_port(address, settings.turn_port if port is None else port),
         tls_port=coturn.free_port(address, settings.turn_tls_port if tls_port is None else tls_port),
         external_ip=str(settings.turn_external_ip) if settings.turn_external_ip else None,
@@ -79,7 +83,7 @@ def turn_options(settings: Settings, secret: str, *, port: int | None = None, tl
     )
 
 
-def own_turn(settings: Settings, secret: str, clock: Clock) -> OwnTurn | None:
+def own_turn(settings: Settings, keys: InternalKeys, clock: Clock) -> OwnTurn | None:
     """Our own coturn, not started yet; None where there is to be none, or nothing to start, or no address to relay from."""
     wanted = settings.turn == "auto" and not settings.turn_servers and "video" in settings.served
     if not wanted or not is_installed(coturn.PROGRAM):
@@ -87,7 +91,7 @@ def own_turn(settings: Settings, secret: str, clock: Clock) -> OwnTurn | None:
     if media_address() is None:
         log.warning("no TURN server started", reason="this machine has no address but loopback")
         return None
-    return OwnTurn(settings, secret, clock)
+    return OwnTurn(settings, keys, clock)
 
 
 def turn_probe(settings: Settings, own: OwnTurn | None) -> Callable[[], Awaitable[None]] | None:

@@ -46,6 +46,7 @@ from secureconnect.instruments import (
     show_sockets,
     show_timers,
 )
+from secureconnect.keys import InternalKeys
 from secureconnect.media.ice import IceServerList
 from secureconnect.media_servers import own_turn, turn_probe
 from secureconnect.ops.health import Health
@@ -88,6 +89,7 @@ class Parts:
 
         # What lasts, and what connects nodes
         secret = shared_secret(settings)
+        self.keys = InternalKeys(secret)
         self.database = open_database(settings.database)
         self.timekeeper = Timekeeper(self.clock, lambda: self.database.read(probes.clock))
         self.bus = open_bus(settings.bus_url, self.clock, str(self.node_id))
@@ -97,16 +99,15 @@ class Parts:
         self.senders = make_senders(settings, self.clock, self.vapid)
         self.outbox = self._make_outbox()
         self.recorder = Recorder(settings)
-        self.sfu = SfuServers(settings, secret, self.clock, self.recorder.folder)
+        self.sfu = SfuServers(settings, self.keys, self.clock, self.recorder.folder)
 
         # What people can do
         lifetime = timedelta(seconds=settings.access_token_seconds)
         self.ended = EndedSignIns(database=self.database, bus=self.bus, clock=self.clock, lifetime=lifetime)
         self.accounts = self._make_accounts(secret)
-        self.ring_tokens = RingTokens(secret=secret, issuer=settings.jwt_issuer, audience=settings.jwt_audience, clock=self.clock)
-        self.application_tokens = ApplicationTokens(
-            secret=secret, issuer=settings.jwt_issuer, audience=settings.jwt_audience, clock=self.clock
-        )
+        own = {"secret": secret, "issuer": settings.jwt_issuer, "audience": settings.jwt_audience}
+        self.ring_tokens = RingTokens(**own, keys=self.keys, clock=self.clock)
+        self.application_tokens = ApplicationTokens(**own, clock=self.clock)
         self.devices = self._make_devices()
         self.chat = self._make_chat()
         self.receipts = ReceiptBook(database=self.database, bus=self.bus, clock=self.clock)
@@ -114,15 +115,15 @@ class Parts:
         self.webhooks = self._make_webhooks()
         self.films = self._make_films()
         self.calls = self._make_calls()
-        self.recordings = self._make_recordings(secret)
+        self.recordings = self._make_recordings()
         self.quality = self._make_quality()
         self.timers = self._make_timers()
 
         # How they reach it
-        self.turn = own_turn(settings, secret, self.clock)
+        self.turn = own_turn(settings, self.keys, self.clock)
         self.ice = self._make_ice()
         self.at_sfu = self.sfu.seats(self.calls, self.bus, self.metrics, node=str(self.node_id))
-        self.call_sockets = self._make_call_sockets(ResumeTokens(secret.encode()))
+        self.call_sockets = self._make_call_sockets(ResumeTokens(self.keys))
         self.sockets = self._make_sockets()
         self.health = self._make_health()
         self._show_metrics()
@@ -214,14 +215,14 @@ class Parts:
             webhooks=self.webhooks,
         )
 
-    def _make_recordings(self, secret: str) -> Recordings:
+    def _make_recordings(self) -> Recordings:
         return Recordings(
             calls=self.calls,
             database=self.database,
             ids=self.ids,
             clock=self.clock,
             objects=self.recorder.objects,
-            key=secret.encode(),
+            keys=self.keys,
             link_life=timedelta(seconds=self.settings.recording_link_seconds),
             trouble=self.recorder.trouble,
         )

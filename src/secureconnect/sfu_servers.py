@@ -1,8 +1,6 @@
 """The SFUs of this process: those of the settings, or a Janus of our own when it is there. Made by parts, tried by the doctor."""
 
 import asyncio
-import hashlib
-import hmac
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -14,6 +12,7 @@ from secureconnect.calls.at_sfu import CallsAtSfu
 from secureconnect.calls.service import CallService
 from secureconnect.clock import Clock
 from secureconnect.config import Settings
+from secureconnect.keys import InternalKeys
 from secureconnect.media import janus_server
 from secureconnect.media.address import listening_address, media_address
 from secureconnect.media.child import Child, is_installed
@@ -31,11 +30,11 @@ log = structlog.get_logger(__name__)
 
 
 class SfuServers:
-    """The pool of them, and the one that we run ourselves, if any. `secret` is the one that all nodes share."""
+    """The pool of them, and the one that we run ourselves, if any. `keys` are those that all nodes derive."""
 
-    def __init__(self, settings: Settings, secret: str, clock: Clock, recordings: Path | None) -> None:
+    def __init__(self, settings: Settings, keys: InternalKeys, clock: Clock, recordings: Path | None) -> None:
         """`recordings` is the folder for what SFUs record; None: they record nothing."""
-        options = _own_options(settings, secret, recordings)
+        options = _own_options(settings, keys.sfu_secret, recordings)
         servers = [_with_folder(server, recordings) for server in settings.sfu_servers] if settings.sfu == "auto" else []
         self._own: Child | None = None
         self._clock = clock
@@ -45,9 +44,7 @@ class SfuServers:
             own = SfuServer(name=OWN, url=janus_server.url_of(options), secret=options.secret)
             servers = [_with_folder(own, recordings)]
             self._own = Child(janus_server.program(options, libraries), clock, wait=WAIT_SECONDS)
-        self.pool = JanusPool(
-            servers, clock, key=_derived(secret, "rooms"), bitrate=settings.sfu_kbps * 1000, region=settings.region
-        )
+        self.pool = JanusPool(servers, clock, key_of=keys.for_rooms, bitrate=settings.sfu_kbps * 1000, region=settings.region)
 
     @property
     def probes(self) -> dict[str, Probe]:
@@ -91,7 +88,7 @@ def sfu_options(settings: Settings, secret: str, recordings: Path | None = None)
     other = listening_address(settings.host) if settings.sfu_external_ip is None else None
     return JanusOptions(
         address=address,
-        secret=_derived(secret, "sfu").hex(),
+        secret=secret,
         port=free_port(janus_server.LOOPBACK, 0),
         media_ports=(first, last),
         external_ip=str(settings.sfu_external_ip) if settings.sfu_external_ip else None,
@@ -124,8 +121,3 @@ def _with_folder(server: SfuServer, recordings: Path | None) -> SfuServer:
     if recordings is None or server.recordings is not None:
         return server
     return replace(server, recordings=str(recordings))
-
-
-def _derived(secret: str, use: str) -> bytes:
-    """A secret for one use: a node that starts again has the same, and there is no second one to keep."""
-    return hmac.new(secret.encode(), use.encode(), hashlib.sha256).digest()

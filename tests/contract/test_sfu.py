@@ -129,7 +129,7 @@ class Place:
 
 @asynccontextmanager
 async def running_pool(*servers: SfuServer) -> AsyncIterator[JanusPool]:
-    pool = JanusPool(servers, SystemClock(), key=b"what nodes share", bitrate=1_000_000)
+    pool = JanusPool(servers, SystemClock(), key_of=lambda _name: b"what nodes share", bitrate=1_000_000)
     task = asyncio.create_task(pool.run())
     await until(lambda: all(pool.is_usable(server.name) for server in servers), "the SFU to answer")
     try:

@@ -32,6 +32,7 @@ from secureconnect.accounts.service import AccountService
 from secureconnect.accounts.verification import TokenVerifier
 from secureconnect.bus.memory import MemoryBus
 from secureconnect.chat.service import ChatService
+from secureconnect.clock import SystemClock
 from secureconnect.errors import ServiceError, Unavailable
 from secureconnect.ids import ConversationId, IdFactory, NodeId, UserId
 from secureconnect.store import Database, idempotency, open_database
@@ -40,6 +41,7 @@ from secureconnect.store import chat as chat_store
 from secureconnect.store import devices as device_store
 from secureconnect.store import push as push_store
 from secureconnect.store.idempotency import Idempotency
+from secureconnect.store.internal_keys import derived_keys_start
 from secureconnect.store.prepared import Prepared
 from secureconnect.store.schema import current_revision, migrate, wanted_revision
 from secureconnect.store.tables import conversations, metadata, nodes, users
@@ -120,6 +122,16 @@ class TestSchema:
             return list(compare_metadata(context, metadata))
 
         assert await database.run_sync(differences) == []
+
+    async def test_a_new_database_uses_derived_keys_from_the_start(self, database: Database) -> None:
+        assert (await database.read(derived_keys_start)).timestamp() == 0
+
+    async def test_a_database_of_0_1_uses_them_a_day_after_the_upgrade(self, empty: Database) -> None:
+        await migrate(empty, to="0011")
+        await empty.transact(lambda connection: call_store.renew_lease(connection, NodeId(uuid4()), START))
+        await migrate(empty)
+        starts_in = await empty.read(derived_keys_start) - SystemClock().now()
+        assert abs(starts_in - timedelta(days=1)) < timedelta(minutes=5)
 
     async def test_a_reference_must_lead_somewhere(self, database: Database) -> None:
         async def dangle(connection: AsyncConnection) -> None:

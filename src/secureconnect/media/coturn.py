@@ -47,7 +47,10 @@ FORBIDDEN = (
 
 @dataclass(frozen=True)
 class CoturnOptions:
-    """What differs from one coturn to the next. `external_ip` is the public address that a NAT maps to `address`."""
+    """What differs from one coturn to the next. `external_ip` is the public address that a NAT maps to `address`.
+
+    Credentials made with `former_secret` are accepted too.
+    """
 
     address: str
     secret: str
@@ -58,6 +61,7 @@ class CoturnOptions:
     relay_ports: tuple[int, int] = (49152, 65535)
     certificate: Path | None = None
     key: Path | None = None
+    former_secret: str | None = None
 
     @property
     def has_tls(self) -> bool:
@@ -73,6 +77,7 @@ def configuration(options: CoturnOptions, *, log_to: str = "stdout") -> str:
         if options.has_tls
         else ["no-tls"]
     )
+    former = [f"static-auth-secret={options.former_secret}"] if options.former_secret else []
     lines = [
         "# Where it listens, and from where it relays",
         f"listening-ip={options.address}",
@@ -88,6 +93,7 @@ def configuration(options: CoturnOptions, *, log_to: str = "stdout") -> str:
         "fingerprint",
         "use-auth-secret",
         f"static-auth-secret={options.secret}",
+        *former,
         f"realm={options.realm}",
         "stale-nonce=600",
         "",

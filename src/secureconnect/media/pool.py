@@ -78,20 +78,23 @@ class _Node:
 
 
 class JanusPool:
-    """All of them. `key` is what keys of rooms follow from, `bitrate` the most a publisher may send, bits a second."""
+    """All of them. `bitrate` is the most a publisher may send, bits a second.
+
+    `key_of` gives what the keys of a room follow from, by the name of the room.
+    """
 
     def __init__(
         self,
         servers: Sequence[SfuServer],
         clock: Clock,
         *,
-        key: bytes,
+        key_of: Callable[[str], bytes],
         bitrate: int,
         region: str | None = None,
     ) -> None:
         self._nodes = {server.name: _Node(server) for server in servers}
         self._clock = clock
-        self._key = key
+        self._key_of = key_of
         self._bitrate = bitrate
         self._region = region
         self._watchers: list[Callable[[str], None]] = []
@@ -222,7 +225,7 @@ class JanusPool:
         node.empty = empty
 
     async def _destroy(self, node: _Node, name: str) -> None:
-        secret = RoomKeys.of(name, self._key).secret
+        secret = RoomKeys.of(name, self._key_of(name)).secret
         if node.janus is not None:
             # One that another node has closed, or that went with its Janus, is closed.
             with contextlib.suppress(JanusLost, JanusError):
@@ -248,4 +251,5 @@ class JanusPool:
 
     def _options(self, room: Room) -> RoomOptions:
         server = self._nodes[room.sfu].server
-        return RoomOptions(admin_key=server.secret, key=self._key, bitrate=self._bitrate, recordings=server.recordings)
+        key = self._key_of(room.name)
+        return RoomOptions(admin_key=server.secret, key=key, bitrate=self._bitrate, recordings=server.recordings)

@@ -14,6 +14,7 @@ from secureconnect.calls.service import CallService
 from secureconnect.clock import Clock
 from secureconnect.errors import Conflict, Forbidden, NotFound, NotRecording, RecordingUnavailable, Unavailable
 from secureconnect.ids import CallId, IdFactory, RecordingId, UserId
+from secureconnect.keys import InternalKeys, Purpose
 from secureconnect.recording.links import is_good, signature_of
 from secureconnect.recording.objects import NoSuchObject, ObjectStore, ObjectsUnavailable
 from secureconnect.recording.record import Record, Status
@@ -30,7 +31,7 @@ class Link(Struct, frozen=True):
 
 
 class Recordings:
-    """`trouble` is why nothing can be recorded here, None when it can. `key` signs links, which live for `link_life`."""
+    """`trouble` is why nothing can be recorded here, None when it can. `keys` sign links, which live for `link_life`."""
 
     def __init__(
         self,
@@ -40,7 +41,7 @@ class Recordings:
         ids: IdFactory,
         clock: Clock,
         objects: ObjectStore | None,
-        key: bytes,
+        keys: InternalKeys,
         link_life: timedelta,
         trouble: str | None,
     ) -> None:
@@ -49,7 +50,7 @@ class Recordings:
         self._ids = ids
         self._clock = clock
         self._objects = objects
-        self._key = key
+        self._keys = keys
         self._link_life = link_life
         self._trouble = trouble
 
@@ -115,13 +116,13 @@ class Recordings:
             except ObjectsUnavailable as failure:
                 raise Unavailable(f"The store of recordings does not answer: {failure}") from None
         expires = int(expires_at.timestamp())
-        signature = signature_of(self._key, record.recording_id, expires)
+        signature = signature_of(self._key_of(record.recording_id), record.recording_id, expires)
         path = f"/v1/calls/{record.call_id}/recordings/{record.recording_id}/film"
         return Link(f"{path}?expires={expires}&signature={signature}", expires_at)
 
     async def film(self, call_id: CallId, recording_id: RecordingId, expires: int, signature: str) -> Record:
         """The recording that a link leads to. Raises NotFound for any but a good one that has not expired."""
-        if self._objects is None or not is_good(self._key, recording_id, expires, signature, self._clock.now()):
+        if self._objects is None or not is_good(self._key_of(recording_id), recording_id, expires, signature, self._clock.now()):
             raise NotFound(EXPIRED)
         record = await self._load(recording_id)
         is_kept = record.kept_until is not None and record.kept_until > self._clock.now()
@@ -141,6 +142,9 @@ class Recordings:
         except ObjectsUnavailable as failure:
             raise Unavailable(f"The store of recordings does not answer: {failure}") from None
         return _with(first, pieces)
+
+    def _key_of(self, recording_id: RecordingId) -> bytes:
+        return self._keys.of(Purpose.RECORDING_LINKS, recording_id)
 
     async def _kept(self, call_id: CallId) -> list[Record]:
         return await self._database.read(lambda connection: store.of_call(connection, call_id, self._clock.now()))

@@ -4,13 +4,13 @@ Pure: time is a number handed in, nothing is sent from here. `signaling.call_roo
 """
 
 import base64
-import hashlib
 import hmac
 from collections.abc import Iterable, Iterator
 from uuid import UUID
 
 from secureconnect.bus import Entry
 from secureconnect.ids import CallId, SessionId
+from secureconnect.keys import InternalKeys, Purpose
 from secureconnect.signaling.protocol import BURST, MESSAGES_PER_SECOND, QUEUE_BYTES, QUEUE_MESSAGES
 
 STRIKES = 100
@@ -67,8 +67,8 @@ def missed(entries: Iterable[Entry], session_id: str, user_id: str) -> Iterator[
 class ResumeTokens:
     """Tokens that prove a session is one's own, readable by every node that knows the secret; no node needs to remember them."""
 
-    def __init__(self, secret: bytes) -> None:
-        self._key = hashlib.sha256(b"secureconnect resume" + secret).digest()
+    def __init__(self, keys: InternalKeys) -> None:
+        self._keys = keys
 
     def make(self, session_id: SessionId, call_id: CallId) -> str:
         return base64.urlsafe_b64encode(session_id.bytes + self._tag(session_id, call_id)).decode()
@@ -85,4 +85,4 @@ class ResumeTokens:
         return session_id if hmac.compare_digest(raw[16:], self._tag(session_id, call_id)) else None
 
     def _tag(self, session_id: UUID, call_id: UUID) -> bytes:
-        return hmac.digest(self._key, session_id.bytes + call_id.bytes, "sha256")[:16]
+        return hmac.digest(self._keys.of(Purpose.RESUME_TOKENS, call_id), session_id.bytes + call_id.bytes, "sha256")[:16]

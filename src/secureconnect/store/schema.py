@@ -20,13 +20,13 @@ def _config() -> Config:
     return config
 
 
-async def migrate(database: Database) -> str:
-    """Create or upgrade the schema; doing it twice changes nothing. Returns the revision reached."""
+async def migrate(database: Database, *, to: str = "head") -> str:
+    """Create or upgrade the schema; doing it twice changes nothing. Returns the revision that this program needs."""
 
     def upgrade(connection: Connection) -> None:
         config = _config()
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
 
     await database.run_sync(upgrade)
     return wanted_revision()

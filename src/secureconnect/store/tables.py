@@ -199,6 +199,14 @@ nodes = Table(
     Column("lease_until", UtcDateTime, nullable=False, index=True),
 )
 
+# From when on calls and recordings use the keys of a version; see keys.InternalKeys.
+internal_keys = Table(
+    "internal_keys",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("starts_at", UtcDateTime, nullable=False),
+)
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,

@@ -24,6 +24,7 @@ from secureconnect.calls.traces import CallTraces
 from secureconnect.chat.service import ChatService
 from secureconnect.clock import Clock, SystemClock, unix_microseconds
 from secureconnect.ids import ConversationId, DeviceId, IdFactory, NodeId, UserId
+from secureconnect.keys import InternalKeys
 from secureconnect.media.pool import JanusPool
 from secureconnect.push import Delivered, Provider, Push, Sender, Verdict
 from secureconnect.push.outbox import Outbox
@@ -32,6 +33,8 @@ from secureconnect.store import Database, open_database
 from secureconnect.store.accounts import User, insert_user
 from secureconnect.store.schema import migrate
 from secureconnect.store.tables import pushes
+
+SECRET = "a-secret-of-these-tests_" * 2
 
 PATIENCE = 10.0
 PROVIDERS = (Provider.LOG, Provider.FCM, Provider.APNS, Provider.APNS_VOIP)
@@ -102,11 +105,11 @@ class Switchboard:
             grace=timedelta(seconds=30),
             pushes=PushQueue(
                 ids=self.ids,
-                ring_tokens=RingTokens(secret="a-secret-of-these-tests_" * 2, issuer="here", audience="here", clock=clock),
+                ring_tokens=RingTokens(secret=SECRET, keys=InternalKeys(SECRET), issuer="here", audience="here", clock=clock),
                 wake=self._wake,
             ),
             receipts=self.receipts,
-            sfu=JanusPool((), clock, key=b"", bitrate=0),
+            sfu=JanusPool((), clock, key_of=lambda _name: b"", bitrate=0),
             sfu_capacity=32,
         )
 

@@ -7,12 +7,13 @@ import pytest
 
 from secureconnect.bus import Entry
 from secureconnect.ids import CallId, SessionId
+from secureconnect.keys import InternalKeys
 from secureconnect.signaling.protocol import QUEUE_BYTES, QUEUE_MESSAGES
 from secureconnect.signaling.session import ResumeTokens, TokenBucket, is_for, is_too_slow, missed
 
 SESSION, OTHER = SessionId(UUID(int=1)), SessionId(UUID(int=2))
 CALL, ANOTHER_CALL = CallId(UUID(int=3)), CallId(UUID(int=4))
-TOKENS = ResumeTokens(b"a secret")
+TOKENS = ResumeTokens(InternalKeys("a secret"))
 
 
 class TestTokenBucket:
@@ -39,13 +40,13 @@ class TestTokenBucket:
 class TestResumeTokens:
     def test_a_token_gives_its_session_back_on_every_node_that_knows_the_secret(self) -> None:
         token = TOKENS.make(SESSION, CALL)
-        assert ResumeTokens(b"a secret").read(token, CALL) == SESSION
+        assert ResumeTokens(InternalKeys("a secret")).read(token, CALL) == SESSION
 
     def test_it_fits_into_a_url(self) -> None:
         assert all(character.isalnum() or character in "-_=" for character in TOKENS.make(SESSION, CALL))
 
     def test_one_of_another_secret_is_forged(self) -> None:
-        assert ResumeTokens(b"another secret").read(TOKENS.make(SESSION, CALL), CALL) is None
+        assert ResumeTokens(InternalKeys("another secret")).read(TOKENS.make(SESSION, CALL), CALL) is None
 
     def test_one_of_another_call_is_none_here(self) -> None:
         assert TOKENS.read(TOKENS.make(SESSION, CALL), ANOTHER_CALL) is None

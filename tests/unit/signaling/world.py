@@ -21,6 +21,7 @@ from secureconnect.calls.commands import CloseSession, Command, Initiate, Join, 
 from secureconnect.calls.service import CallService
 from secureconnect.clock import Clock
 from secureconnect.ids import CallId, ConversationId, DeviceId, NodeId, SessionId, UserId
+from secureconnect.keys import InternalKeys
 from secureconnect.media.pool import JanusPool
 from secureconnect.robot.snapshot import QUIET, Snapshot, after, opening
 from secureconnect.robot.wire import Call as SeenCall
@@ -189,7 +190,7 @@ class World:
         self.timed: list[float] = []
         self.at_sfu = CallsAtSfu(
             calls=cast(CallService, self.calls),
-            sfu=JanusPool((), self.clock, key=b"", bitrate=0),
+            sfu=JanusPool((), self.clock, key_of=lambda _name: b"", bitrate=0),
             bus=self.bus,
             clock=self.clock,
             node=str(NODE),
@@ -201,7 +202,7 @@ class World:
             bus=self.bus,
             clock=self.clock,
             unix_time=lambda: self.clock.now().timestamp(),
-            tokens=ResumeTokens(b"a secret of the tests"),
+            tokens=ResumeTokens(InternalKeys("a secret of the tests")),
             timer=RelayTimer(self.clock.monotonic, self.timed.append),
             ice_servers=lambda _user, _call: [],
             limits=Limits(grace_seconds=GRACE.total_seconds()),
