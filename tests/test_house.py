@@ -71,6 +71,7 @@ FLOORS: dict[str, int] = {
     "config": 5,
     "data_dir": 6,
     "background": 6,
+    "purge": 6,
     "instruments": 6,
     "senders": 6,
     "media_servers": 6,

@@ -11,6 +11,7 @@ from secureconnect.config import ConfigurationError, Settings
 from secureconnect.data_dir import claim
 from secureconnect.ops.event_loop import watch_lag
 from secureconnect.parts import Parts
+from secureconnect.purge import Purge
 from secureconnect.store import Database
 from secureconnect.store.internal_keys import derived_keys_start
 from secureconnect.store.schema import current_revision, migrate, wanted_revision
@@ -21,6 +22,7 @@ class Application(Parts):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
+        self.purge = Purge(self.clock, [self.chat.purge_batch])
         self._loops: list[asyncio.Task[None]] = []
         self._lock: IO[str] | None = None
 
@@ -44,7 +46,7 @@ class Application(Parts):
         if self.films is not None:
             await self.films.start()
             own_servers.append(self.films.run)
-        books = (self.quality.run, self.receipts.run, self.ended.run)
+        books = (self.quality.run, self.receipts.run, self.ended.run, self.purge.run)
         loops = (self.bus.run, self.timers.run, self.sockets.keep_alive, self.outbox.run, self.sfu.run, *books)
         self._loops += [begin(run()) for run in (*loops, *own_servers)]
         self._loops.append(begin(watch_lag(self.clock, self.metrics.loop_lag.observe)))

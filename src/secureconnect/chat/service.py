@@ -23,6 +23,7 @@ from secureconnect.store import accounts as user_store
 from secureconnect.store import chat as store
 from secureconnect.store.chat import Member, Message, Role, StoredConversation
 from secureconnect.store.idempotency import Idempotency, find_or_claim
+from secureconnect.store.purge import delete_conversation, purge_batch
 from secureconnect.store.unicode import require_storable
 
 MAX_MEMBERS = 256
@@ -139,7 +140,7 @@ class ChatService:
             await store.remove_member(connection, conversation_id, leaving_id)
             remaining = [member for member in members if member.user_id != leaving_id]
             if not remaining:
-                await store.delete_conversation(connection, conversation_id, self._clock.now())
+                await delete_conversation(connection, conversation_id, self._clock.now())
                 return {}
             if all(member.role != "owner" for member in remaining):
                 await store.set_role(connection, conversation_id, remaining[0].user_id, "owner")
@@ -152,14 +153,17 @@ class ChatService:
         await all_told(words)
 
     async def delete(self, user_id: UserId, conversation_id: ConversationId) -> None:
-        """End the conversation for everybody, as an owner. Raises Forbidden to other members."""
+        """Delete the conversation with its messages, as an owner. Raises Forbidden to other members.
+
+        Live calls of it end. Its recordings are deleted soon after.
+        """
 
         async def work(connection: AsyncConnection) -> list[UserId]:
             await _hold(connection, conversation_id, user_id)
             members = await store.members_of(connection, conversation_id)
             if all(member.role != "owner" for member in members if member.user_id == user_id):
                 raise Forbidden("Only an owner can delete a conversation: leave it instead.")
-            await store.delete_conversation(connection, conversation_id, self._clock.now())
+            await delete_conversation(connection, conversation_id, self._clock.now())
             return [member.user_id for member in members]
 
         gone = await self._database.transact(work, isolation="committed")
@@ -167,6 +171,11 @@ class ChatService:
         for member_id in gone:
             await self._on_member_removed(conversation_id, member_id)
         await words.told()
+
+    async def purge_batch(self) -> bool:
+        """Delete a batch of messages of a conversation that was deleted. Returns whether there was anything to delete."""
+        now = self._clock.now()
+        return await self._database.transact(lambda connection: purge_batch(connection, now), isolation="committed")
 
     async def mark_read(self, user_id: UserId, conversation_id: ConversationId, message_id: MessageId) -> None:
         """Everything up to this message is read; one older than the present mark changes nothing. Tells the user's devices."""

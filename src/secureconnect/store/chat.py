@@ -122,11 +122,6 @@ async def set_title(connection: AsyncConnection, conversation_id: ConversationId
     await _update_conversation(connection, conversation_id, title=title)
 
 
-async def delete_conversation(connection: AsyncConnection, conversation_id: ConversationId, at: datetime) -> None:
-    """Hide the conversation from everybody. Its rows stay, for the calls that refer to it."""
-    await _update_conversation(connection, conversation_id, deleted_at=at)
-
-
 async def insert_members(
     connection: AsyncConnection,
     conversation_id: ConversationId,

@@ -97,6 +97,9 @@ conversations = Table(
     # Time-ordered like all our ids, so the list of conversations sorts by it; the conversation's own id until somebody writes.
     Column("last_activity_id", Uuid, nullable=False),
     Column("deleted_at", UtcDateTime),
+    # When the last message of a deleted conversation was deleted; null until then.
+    Column("purged_at", UtcDateTime),
+    Index(None, "purged_at", "deleted_at"),
 )
 
 conversation_members = Table(
