@@ -20,7 +20,7 @@ from secureconnect.calls import commands
 from secureconnect.calls.call import EndReason, LeaveReason, State, Status
 from secureconnect.config import PREFIX, Settings, load_settings
 from secureconnect.errors import all_errors
-from secureconnect.signaling import call_room, handlers, inbox, socket
+from secureconnect.signaling import call_room, connection, handlers, inbox, socket
 from secureconnect.signaling.protocol import SIGNALING_FRAMES, type_of
 
 ROOT = Path(__file__).parent.parent
@@ -122,7 +122,10 @@ def test_every_event_is_in_the_protocol_page() -> None:
 def close_codes() -> set[int]:
     """The numbers that the modules which close sockets name."""
     named = {
-        name: value for module in (socket, call_room, handlers, inbox) for name, value in vars(module).items() if type(value) is int
+        name: value
+        for module in (socket, connection, call_room, handlers, inbox)
+        for name, value in vars(module).items()
+        if type(value) is int
     }
     return {value for name, value in named.items() if name.startswith("CLOSE_") or name == "POLICY_VIOLATION"}
 

@@ -36,6 +36,7 @@ FLOORS: dict[str, int] = {
     "signaling.events": 1,
     "signaling.reports": 1,
     "signaling.session": 1,
+    "signaling.outgoing": 1,
     "signaling.sfu_frames": 1,
     "signaling.views": 1,
     "signaling.relay_timer": 1,
@@ -117,7 +118,7 @@ CLOCKS = ("datetime.now", "datetime.utcnow", "datetime.today", "date.today")
 WAITING = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
 
 LIBRARIES: dict[str, tuple[str, ...]] = {
-    "picows": ("signaling.socket", "load"),
+    "picows": ("signaling.socket", "signaling.connection", "load"),
     "litestar": ("api", "parts"),
     "uvicorn": ("server",),
     "sqlalchemy": ("store",),

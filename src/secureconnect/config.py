@@ -79,6 +79,12 @@ class Settings(BaseSettings):
     rings_per_minute: int = Field(10, ge=1, description="Calls and invitations that one person may begin in a minute.")
     rings_of_one: int = Field(20, ge=1, description="How often one person may ring the same other one in ten minutes.")
     max_sockets: int = Field(50_000, ge=1, description="Sockets this process holds; more are refused with 503.")
+    sockets_per_user: int = Field(
+        20, ge=2, description="Sockets that one user may have at this process; the oldest is closed for one more."
+    )
+    send_buffer_mib: int = Field(
+        128, ge=16, description="What may wait in this process for clients that do not read, MiB; those with most are cut."
+    )
     grace_seconds: float = Field(
         30.0, gt=0, description="How long a participant without a socket keeps the place in the call, seconds."
     )

@@ -17,6 +17,7 @@ from secureconnect.ops.health import PROBE_SECONDS, Health, HealthReport
 from secureconnect.ops.metrics import Metrics, Values
 from secureconnect.push import Kind, Outcome, Push
 from secureconnect.signaling.call_socket import CallSockets
+from secureconnect.signaling.outgoing import USER_BYTES, Outgoing
 from secureconnect.signaling.socket import Sockets
 from secureconnect.store import RETRYABLE, Database
 from secureconnect.store.figures import Figures, figures
@@ -117,6 +118,7 @@ def show_sockets(metrics: Metrics, sockets: Sockets, calls: CallSockets, *, max_
     read("secureconnect_sockets", "Open sockets.", open_now, labels=("kind",))
     read("secureconnect_sockets_max", "How many there may be.", lambda: max_sockets)
     read("secureconnect_handshakes", "Sockets that are being admitted.", lambda: sockets.handshakes)
+    show_outgoing(metrics, sockets.outgoing)
     read(
         "secureconnect_sockets_opened",
         "Sockets opened.",
@@ -147,6 +149,25 @@ def show_sockets(metrics: Metrics, sockets: Sockets, calls: CallSockets, *, max_
         labels=("code",),
         counts=True,
     )
+
+
+def show_outgoing(metrics: Metrics, outgoing: Outgoing) -> None:
+    """Sockets of users, and the bytes that wait for clients that do not read, each with its limit."""
+    read = metrics.read_when_asked
+    read("secureconnect_socket_users", "Users with a socket at this process.", lambda: outgoing.users)
+    read("secureconnect_user_sockets_largest", "Sockets of the user who has most.", lambda: outgoing.most_sockets)
+    read("secureconnect_user_sockets_max", "Sockets that one user may have.", lambda: outgoing.sockets_per_user)
+    read(
+        "secureconnect_user_sockets_closed",
+        "Sockets closed because their user opened another one.",
+        lambda: outgoing.closed_for_newer,
+        counts=True,
+    )
+    read("secureconnect_send_buffer_bytes", "Bytes that wait for clients that do not read.", lambda: outgoing.held)
+    read("secureconnect_send_buffer_max_bytes", "How many there may be.", lambda: outgoing.total)
+    read("secureconnect_user_send_buffer_largest_bytes", "The same of the user with most.", lambda: outgoing.most_bytes)
+    read("secureconnect_user_send_buffer_max_bytes", "How many there may be of one user.", lambda: USER_BYTES)
+    read("secureconnect_send_buffer_cuts", "Sockets cut because too much waited.", lambda: outgoing.cut, counts=True)
 
 
 def show_bus(metrics: Metrics, bus: Bus) -> None:

@@ -64,6 +64,7 @@ from secureconnect.senders import make_senders, make_webhook_sender
 from secureconnect.sfu_servers import SfuServers
 from secureconnect.signaling.call_socket import CallSockets
 from secureconnect.signaling.inbox import InboxSockets
+from secureconnect.signaling.outgoing import Outgoing
 from secureconnect.signaling.protocol import Limits
 from secureconnect.signaling.relay_timer import RelayTimer
 from secureconnect.signaling.session import ResumeTokens
@@ -298,6 +299,7 @@ class Parts:
             monotonic=self.clock.monotonic,
             max_sockets=settings.max_sockets,
             ping_seconds=settings.ping_seconds,
+            outgoing=Outgoing(sockets_per_user=settings.sockets_per_user, total=settings.send_buffer_mib * 1024 * 1024),
         )
 
     def _make_health(self) -> Health:

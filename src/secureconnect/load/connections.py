@@ -24,6 +24,8 @@ from secureconnect.load.rest import LoadError, Rest
 from secureconnect.load.target import Target, open_target
 from secureconnect.load.traffic import elapse
 
+SOCKETS_A_PERSON = 16
+"""Fewer than `sockets_per_user` by default: the server closes the oldest beyond it."""
 SPARE_FILES = 200
 """Open files a server and a driver need besides their sockets."""
 PER_ADDRESS = 10_000
@@ -77,19 +79,20 @@ async def run_connections(options: ConnectionsOptions, console: Console) -> Repo
     notes = []
     if wanted < options.sockets:
         notes.append(f"{options.sockets:,} were asked for; the limit on open files here is {limit:,}, so {wanted:,} were tried")
+    count = max(options.people, -(-wanted // SOCKETS_A_PERSON))
+    if count > options.people:
+        notes.append(f"{options.people:,} people were asked for; a server holds few sockets of each, so these are of {count:,}")
     async with open_target(options) as target:
         rest = Rest(target.url)
         try:
             with Progress(console=console, transient=True, refresh_per_second=4) as progress:
-                task = progress.add_task("people", total=options.people)
-                people = await gather_people(
-                    rest, options.people, target.secret, lambda done: progress.update(task, completed=done)
-                )
+                task = progress.add_task("people", total=count)
+                people = await gather_people(rest, count, target.secret, lambda done: progress.update(task, completed=done))
                 case, problems = await _hold(target, people, wanted, options, progress)
         finally:
             rest.close()
         return Report(
-            what=f"connections · events sockets of {options.people} people, idle",
+            what=f"connections · events sockets of {count} people, idle",
             url=target.url,
             machine=machine(),
             cases=[case],

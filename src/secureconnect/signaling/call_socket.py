@@ -262,6 +262,10 @@ class CallSocket:
         self._opening = opening
 
     @property
+    def user_id(self) -> UserId:
+        return self._opening.seat.user_id
+
+    @property
     def context(self) -> dict[str, str]:
         seat = self._opening.seat
         return {"user": short(seat.user_id), "call": short(seat.call_id), "session": short(seat.session.session_id)}

@@ -1,4 +1,4 @@
-"""WebSockets on uvicorn's port: the one file that knows picows.
+"""WebSockets on uvicorn's port: the handshake, and all sockets of this process. What an open one does is in `signaling.connection`.
 
 uvicorn hands an upgrade to `SocketProtocol`; the handshake is held until `Gate.admit` has answered. Refused: an HTTP problem.
 Allowed: picows answers 101 and speaks RFC 6455 from then on, in plain calls. Knows no calls and no messages, only attachments.
@@ -8,13 +8,14 @@ import asyncio
 import logging
 import random
 import select
-from collections import Counter, deque
+import socket
+from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import structlog
-from picows import WSAutoPingStrategy, WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
+from picows import WSAutoPingStrategy, WSUpgradeRequest
 from picows.picows import (  # type: ignore[attr-defined]  # the compiled module exports more than its stub says
     WSProtocol,
     WSUpgradeResponse,
@@ -22,35 +23,24 @@ from picows.picows import (  # type: ignore[attr-defined]  # the compiled module
 )
 
 from secureconnect.errors import AtCapacity, Draining, Internal, ServiceError, Unavailable
-from secureconnect.ops.logging import request_id, request_id_from
-from secureconnect.signaling.framing import text_frames
+from secureconnect.ops.logging import request_id_from
+from secureconnect.signaling.connection import Connection
+from secureconnect.signaling.outgoing import Outgoing
 from secureconnect.signaling.protocol import MAX_FRAME_BYTES, SUBPROTOCOL, Reconnect, encode
-from secureconnect.signaling.session import is_too_slow
 from secureconnect.signaling.upgrade import Attachment, Gate, Handshake, parse_handshake
 
 log = structlog.get_logger(__name__)
 
 READ_BUFFER_BYTES = 2048
 """What a connection begins with and an idle one keeps; a 64 KiB frame makes it grow. 11 KB a connection instead of 29."""
-WRITE_HIGH_WATER_BYTES = 65_536
-"""Bytes in the socket's own buffer above which frames wait in ours, where they are counted."""
+RECEIVE_BYTES, SEND_BYTES = 65_536, 131_072
+"""What the kernel keeps of a socket, each way; it takes twice as much. What it keeps to be read bounds what we read at once, and so
+how far a client that floods makes our buffer grow.
+"""
 HANDSHAKES_AT_ONCE = 2_000
 HANDSHAKE_SECONDS = 10.0
-CLOSE_SECONDS = 2.0
-"""How long a goodbye may take to be read before the connection is cut."""
 
 CLOSE_GOING_AWAY = 1012
-CLOSE_UNSUPPORTED = 1003
-CLOSE_TOO_BIG = 1009
-CLOSE_TRY_AGAIN = 1013
-CLOSE_SILENT = 4001
-LOST = 1006
-"""What stands in the log for a socket that ended without a close frame (RFC 6455, section 7.1.5). Never sent."""
-COUNTED_CODES = frozenset({1000, 1001, 1003, 1005, 1006, 1008, 1009, 1011, 1012, 1013, CLOSE_SILENT})
-"""Ours and those of browsers. A client may say any number: the others are counted together."""
-
-# Looking a member of an enumeration up costs more than comparing with it, and this happens for every frame.
-_TEXT, _CLOSE, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.CLOSE, WSMsgType.BINARY, WSMsgType.CONTINUATION
 
 # picows makes a child of a logging.Logger for every connection; an adapter is shared.
 _picows_log = logging.LoggerAdapter(logging.getLogger("picows"), {})
@@ -70,11 +60,19 @@ class Sockets:
     """All sockets of this process: how many, who lives, whether more may come."""
 
     def __init__(
-        self, *, gate: Gate, problem_of: ProblemOf, monotonic: Callable[[], float], max_sockets: int, ping_seconds: float
+        self,
+        *,
+        gate: Gate,
+        problem_of: ProblemOf,
+        monotonic: Callable[[], float],
+        max_sockets: int,
+        ping_seconds: float,
+        outgoing: Outgoing,
     ) -> None:
         self.gate = gate
         self.problem_of = problem_of
         self.monotonic = monotonic
+        self.outgoing = outgoing
         self.open: set[Connection] = set()
         self.opened: Counter[str] = Counter()
         """Sockets since the start, by kind."""
@@ -120,7 +118,7 @@ class Sockets:
             connection.send(encode(Reconnect(after_ms=int(after * 1000))))
         await asyncio.sleep(seconds)
 
-    def flush_after_turn(self, connection: "Connection") -> None:
+    def flush_after_turn(self, connection: Connection) -> None:
         """Flush it when this turn of the event loop is over."""
         if not self._to_flush:
             asyncio.get_running_loop().call_soon(self._flush)
@@ -134,132 +132,6 @@ class Sockets:
     def protocol(self, config: Any, server_state: ServerState, app_state: dict[str, Any]) -> "SocketProtocol":
         """uvicorn's `ws=` factory."""
         return SocketProtocol(self, server_state)
-
-
-class Connection(WSListener):
-    """One open socket: picows' listener below, the attachment's Channel above."""
-
-    def __init__(self, sockets: Sockets, attachment: Attachment) -> None:
-        self._sockets = sockets
-        self.attachment = attachment
-        self.request = request_id()
-        self.farewell = (LOST, "connection lost")
-        self._transport: WSTransport | None = None
-        self._queue: deque[bytes] | None = None
-        self._behind: list[bytes] | None = None
-        self._queued_bytes = 0
-        self._closing = False
-        self._heard = sockets.monotonic()
-        self.slot = id(self) >> 6
-
-    # picows' side
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        self._transport = transport
-        transport.underlying_transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
-        self._sockets.open.add(self)
-        self._sockets.opened[self.attachment.kind] += 1
-        log.info("socket opened", kind=self.attachment.kind, **self.attachment.context)
-        self.attachment.opened(self)
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        now = self._heard = self._sockets.monotonic()
-        if self._closing:
-            if frame.msg_type == _CLOSE:
-                transport.disconnect()
-        elif frame.msg_type == _TEXT and frame.fin:
-            if frame.payload_size <= MAX_FRAME_BYTES:
-                self.attachment.received(frame.get_payload_as_bytes(), now)
-        else:
-            self._on_other_frame(transport, frame)
-
-    def _on_other_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.msg_type == _CLOSE:
-            self.farewell = (int(cast("int", frame.get_close_code())), "closed by the client")
-            self._fall_silent()
-            transport.send_close(frame.get_close_code())
-            transport.disconnect()
-        elif frame.msg_type == _BINARY:
-            self.close(CLOSE_UNSUPPORTED, "text frames only")
-        elif frame.msg_type in (_TEXT, _CONTINUATION):
-            self.close(CLOSE_UNSUPPORTED, "one message, one frame")
-
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self._fall_silent()
-        self._sockets.open.discard(self)
-        code, reason = self.farewell
-        self._sockets.closed[self.attachment.kind, str(code) if code in COUNTED_CODES else "other"] += 1
-        context = self.attachment.context
-        log.info("socket closed", kind=self.attachment.kind, code=code, reason=reason, request=self.request, **context)
-
-    def _fall_silent(self) -> None:
-        """Nothing is written any more: a transport that is closed does not take it."""
-        self._closing = True
-        self._behind = self._queue = None
-
-    def pause_writing(self) -> None:
-        if self._queue is None:
-            behind, self._behind = self._behind, None
-            self._queue = deque(behind or ())
-            self._queued_bytes = sum(map(len, self._queue))
-
-    def resume_writing(self) -> None:
-        queue, self._queue, self._queued_bytes = self._queue, None, 0
-        for frame in queue or ():
-            self.send(frame)
-
-    # The attachment's side
-
-    def send(self, frame: bytes) -> None:
-        if self._closing or self._transport is None:
-            return
-        if self._queue is not None:
-            self._enqueue(frame)
-        elif self._behind is not None:
-            self._behind.append(frame)
-        else:
-            # The first frame of a turn of the loop goes out at once. A busy socket has more behind it: they share one system call.
-            self._behind = []
-            self._sockets.flush_after_turn(self)
-            self._transport.send(_TEXT, frame)
-
-    def flush(self) -> None:
-        """Write what has piled up behind the first frame."""
-        behind, self._behind = self._behind, None
-        if behind and self._transport is not None:
-            self._transport.underlying_transport.write(text_frames(behind))
-
-    def _enqueue(self, frame: bytes) -> None:
-        """Keep a frame for a client that does not read now, or give the client up."""
-        assert self._queue is not None
-        self._queue.append(frame)
-        self._queued_bytes += len(frame)
-        if is_too_slow(len(self._queue), self._queued_bytes):
-            self._queue.clear()
-            self.close(CLOSE_TRY_AGAIN, "you did not read; come back with resume")
-
-    def close(self, code: int, reason: str) -> None:
-        if self._closing or self._transport is None:
-            return
-        self.farewell = (code, reason)
-        self.flush()
-        transport, waiting = self._transport, self._queue
-        self._fall_silent()
-        if waiting:
-            # The last words, an end or a leave, come before the goodbye; whoever does not read is cut off soon.
-            transport.underlying_transport.write(text_frames(waiting))
-        # Codes of our own are none of picows' enumeration, which its compiled code does not mind.
-        transport.send_close(code, reason.encode()[:120])  # type: ignore[arg-type]
-        asyncio.get_running_loop().call_later(CLOSE_SECONDS, transport.disconnect, False)
-
-    def check(self, now: float, silence: float) -> None:
-        """Ping, or give up one that has been silent for too long."""
-        if self._transport is None:
-            return
-        if now - self._heard >= silence:
-            self.close(CLOSE_SILENT, "silence")
-        elif not self._closing:
-            self._transport.send_ping()
 
 
 class SocketProtocol(WSProtocol):  # type: ignore[misc]  # compiled class
@@ -278,7 +150,7 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # compiled class
             20.0,
             20.0,
             WSAutoPingStrategy.PING_WHEN_IDLE,
-            True,  # answer pings
+            False,  # pings are the connection's to answer
             MAX_FRAME_BYTES,
             None,
             READ_BUFFER_BYTES,
@@ -295,6 +167,9 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # compiled class
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        raw = transport.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
         self._raw = transport
         self._server_state.connections.add(self)
 

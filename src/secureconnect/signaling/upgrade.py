@@ -26,6 +26,11 @@ class Attachment(Protocol):
     """What it is counted as: `signaling` or `events`."""
 
     @property
+    def user_id(self) -> UserId:
+        """Whose it is: what it holds counts for this user."""
+        ...
+
+    @property
     def context(self) -> dict[str, str]:
         """Whose it is, for the log: short ids by name."""
         ...

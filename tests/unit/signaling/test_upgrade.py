@@ -15,6 +15,7 @@ HERE = "calls.example:9090"
 
 
 class Nothing:
+    user_id = ANN
     """An attachment that does nothing."""
 
     kind = "nothing"
