@@ -180,6 +180,12 @@ def show_bus(metrics: Metrics, bus: Bus) -> None:
         ("failed_batches", "failed", "Batches that failed and were sent again.", True),
         ("disconnects", "lost", "Times the listening connection was lost.", True),
         ("gaps", "gaps", "Gaps in what was heard, filled from the log.", True),
+        ("waiting_bytes", "waiting_bytes", "Bytes of the entries that wait.", False),
+        ("waiting_max_bytes", "waiting_max_bytes", "How many may wait.", False),
+        ("topics", "topics", "Topics that a bus of one process holds.", False),
+        ("log_bytes", "log_bytes", "Bytes that their logs keep.", False),
+        ("log_max_bytes", "log_max_bytes", "How many they may keep.", False),
+        ("log_cuts", "cut", "Logs that were cut because all together kept too much.", True),
     )
     for name, field, words, counts in shown:
         metrics.read_when_asked(f"secureconnect_bus_{name}", words, _of(bus.figures, field), counts=counts)

@@ -93,7 +93,7 @@ class Parts:
         self.keys = InternalKeys(secret)
         self.database = open_database(settings.database)
         self.timekeeper = Timekeeper(self.clock, lambda: self.database.read(probes.clock))
-        self.bus = open_bus(settings.bus_url, self.clock, str(self.node_id))
+        self.bus = open_bus(settings.bus_url, self.clock, str(self.node_id), settings.log_mib * 1024 * 1024)
         self.http = httpx2.AsyncClient(timeout=5.0)
 
         self.vapid = vapid_key(settings)

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from secureconnect.bus import Backlog, Bus, Entry, memory, open_bus
+from secureconnect.bus import Backlog, Bus, Entry, bounds, memory, open_bus
 from secureconnect.bus.memory import IDLE_SECONDS, MemoryBus
 from secureconnect.clock import SystemClock, unix_microseconds
 from tests.fakes.clock import ManualClock
@@ -241,11 +241,37 @@ class TestRetained:
 
 
 async def test_the_log_is_bounded(bus: Bus) -> None:
-    seqs = await published(bus, *numbered(2 * memory.LOG_ENTRIES))
+    seqs = await published(bus, *numbered(2 * bounds.LOG_ENTRIES))
     assert (await bus.read(TOPIC, seqs[0])).entries is None
-    backlog = await bus.read(TOPIC, seqs[-memory.LOG_ENTRIES])
+    backlog = await bus.read(TOPIC, seqs[-bounds.LOG_ENTRIES])
     assert backlog.entries is not None
-    assert [entry.seq for entry in backlog.entries] == seqs[-memory.LOG_ENTRIES + 1 :]
+    assert [entry.seq for entry in backlog.entries] == seqs[-bounds.LOG_ENTRIES + 1 :]
+
+
+async def all_kept(bus: Bus, topic: str, seqs: list[int]) -> list[Entry]:
+    """The entries from the first after which the log is complete."""
+    for seq in seqs:
+        entries = (await bus.read(topic, seq)).entries
+        if entries is not None:
+            return entries
+    raise AssertionError("the log keeps nothing")
+
+
+@pytest.mark.parametrize(("topic", "limit"), [("user:one", bounds.USER_LOG_BYTES), (TOPIC, bounds.CALL_LOG_BYTES)])
+async def test_the_log_is_bounded_in_bytes(bus: Bus, topic: str, limit: int) -> None:
+    size = 40_000
+    seqs = await published(bus, *[b"x" * size] * (limit // size + 20), topic=topic)
+    assert (await bus.read(topic, seqs[0])).entries is None
+    entries = await all_kept(bus, topic, seqs)
+    assert [entry.seq for entry in entries] == seqs[-len(entries) :]
+    assert limit / 3 < sum(len(entry.body) for entry in entries) <= limit
+
+
+async def test_small_entries_are_bounded_in_bytes_too(bus: Bus) -> None:
+    topic = "user:small"
+    seqs = await published(bus, *[b"x" * 1000] * 600, topic=topic)
+    entries = await all_kept(bus, topic, seqs)
+    assert bounds.USER_LOG_BYTES / 3 < sum(len(entry.body) for entry in entries) <= bounds.USER_LOG_BYTES + 64 * 1100
 
 
 async def test_it_answers_when_it_is_there(bus: Bus) -> None:
@@ -281,12 +307,39 @@ class TestMemory:
         assert [entry.seq for entry in backlog.entries] == seqs[2:]
 
     async def test_so_is_the_number_of_bytes(self, bus: MemoryBus, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(memory, "LOG_BYTES", 20)
+        monkeypatch.setattr(memory, "bytes_of_log", lambda _topic: 20 + 2 * memory.ENTRY_BYTES)
         seqs = await published(bus, b"x" * 10, b"x" * 10, b"x")
         assert (await bus.read(TOPIC, seqs[0] - 1)).entries is None
         assert (await bus.read(TOPIC, seqs[0])).entries is not None
-        await published(bus, b"x" * 21)
+        await published(bus, b"x" * (21 + memory.ENTRY_BYTES))
         assert (await bus.read(TOPIC, seqs[-1])).entries is None
+
+    async def test_all_logs_together_have_a_limit_and_those_without_subscribers_go_first(self, clock: ManualClock) -> None:
+        bus = MemoryBus(clock, log_bytes=400_000)
+        await bus.subscribe("call:heard", lambda _: None)
+        [heard] = await published(bus, b"x" * 50_000, topic="call:heard")
+        bus.publish("call:rested", b"x" * 100_000, retain=("ann", b"1"))
+        resting = (await bus.read("call:rested")).head
+        for number in range(100):
+            await published(bus, b"x" * 30_000, topic=f"user:{number}")
+            figures = bus.figures()
+            assert figures.log_bytes <= figures.log_max_bytes == 400_000
+        backlog = await bus.read("call:rested", resting - 1)
+        assert (backlog.entries, backlog.head, backlog.retained) == (None, resting, {"ann": b"1"})
+        assert (await bus.read("call:rested", resting)).entries == []
+        entries = (await bus.read("call:heard", heard - 1)).entries
+        assert entries is not None
+        assert [len(entry.body) for entry in entries] == [50_000]
+        assert bus.figures().cut > 0
+
+    async def test_of_logs_that_are_heard_the_largest_are_cut(self, clock: ManualClock) -> None:
+        bus = MemoryBus(clock, log_bytes=400_000)
+        for topic in ("call:small", "call:large"):
+            await bus.subscribe(topic, lambda _: None)
+        [small] = await published(bus, b"x" * 10_000, topic="call:small")
+        await published(bus, *[b"x" * 10_000] * 100, topic="call:large")
+        assert bus.figures().log_bytes <= 400_000
+        assert (await bus.read("call:small", small - 1)).entries is not None
 
     async def test_a_topic_at_rest_is_forgotten(self, bus: MemoryBus, clock: ManualClock) -> None:
         seq = await self.seq_of_next(bus)

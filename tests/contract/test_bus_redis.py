@@ -7,7 +7,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from secureconnect.bus import Entry
-from secureconnect.bus.redis.bus import QUEUE_ENTRIES, RedisBus
+from secureconnect.bus.bounds import CALL_LOG_BYTES
+from secureconnect.bus.redis.bus import QUEUE_BYTES, QUEUE_ENTRIES, TOPIC_QUEUE_BYTES, RedisBus
+from secureconnect.bus.redis.scripts import APPEND
+from secureconnect.bus.redis.subscription import HELD_ENTRIES, Subscription
+from secureconnect.bus.redis.topics import Pending, append_arguments
 from secureconnect.clock import SystemClock
 from secureconnect.errors import Unavailable
 from tests.chaos.network import Network
@@ -162,3 +166,57 @@ async def test_more_than_may_wait_is_refused(redis: RedisServer) -> None:
         assert (figures.waiting, figures.published, figures.refused) == (QUEUE_ENTRIES, QUEUE_ENTRIES, 1)
         assert figures.lag > 0
         redis.start()
+
+
+async def test_a_log_that_a_node_of_0_1_filled_is_cut_by_the_next_entry_of_this_version(redis: RedisServer) -> None:
+    """0.1 limits a log in entries, not in bytes, and both versions append to the same keys during an upgrade."""
+    async with node(redis, "new") as new:
+        seqs: list[int] = []
+        new.publish(TOPIC, b"{}", acknowledge=seqs.append)
+        await until(lambda: len(seqs) == 1)
+        for number in range(80):
+            pending = Pending(number + 1, TOPIC, b"x" * 60_000, "", "", None, None)
+            arguments = list(append_arguments("old", "", TOPIC, [pending]))
+            arguments[10] = 1_000_000_000  # no limit in bytes
+            await new._places.eval(APPEND, *arguments)
+        log = f"{{{TOPIC}}}:log"
+        assert int(redis.command("MEMORY", "USAGE", log, "SAMPLES", "0")) > 2 * CALL_LOG_BYTES
+        new.publish(TOPIC, b"x" * 5_000, acknowledge=seqs.append)
+        await until(lambda: len(seqs) == 2)
+        assert int(redis.command("MEMORY", "USAGE", log, "SAMPLES", "0")) <= CALL_LOG_BYTES
+        backlog = await new.read(TOPIC, seqs[0])
+        assert (backlog.entries, backlog.head) == (None, seqs[1])
+        assert (await new.read(TOPIC, seqs[1])).entries == []
+
+
+async def test_what_waits_for_redis_has_a_limit_in_bytes_and_of_each_topic(redis: RedisServer) -> None:
+    async with node(redis, "a") as a:
+        await until(lambda: bool(a._lanes))
+        redis.pause()
+        frame = b"x" * 60_000
+        refused_at = next(number for number in range(1_000) if not a.publish(TOPIC, frame))
+        assert refused_at == TOPIC_QUEUE_BYTES // len(frame)
+        assert a.publish("call:other", frame)
+        refused = [a.publish(f"call:{number % 40}", frame) for number in range(1_200)]
+        assert not refused[-1]
+        figures = a.figures()
+        assert QUEUE_BYTES - len(frame) <= figures.waiting_bytes <= figures.waiting_max_bytes == QUEUE_BYTES
+        redis.resume()
+        await a.flush()
+        assert a.figures().waiting_bytes == 0
+        assert a.publish(TOPIC, frame)
+
+
+async def test_a_reader_that_catches_up_holds_few_entries_and_hears_all() -> None:
+    heard: list[Entry] = []
+    subscription = Subscription(TOPIC, heard.append)
+    entries = [Entry(seq, "", "", b"{}") for seq in range(1, 3 * HELD_ENTRIES)]
+    for entry in entries:
+        subscription.hear(entry)
+        assert subscription.held is not None
+        assert len(subscription.held) <= HELD_ENTRIES
+    assert not subscription.catch_up(entries[:10])
+    assert subscription.catch_up(entries[10:])
+    assert heard == entries
+    subscription.hear(Entry(entries[-1].seq + 1, "", "", b"{}"))
+    assert len(heard) == len(entries) + 1

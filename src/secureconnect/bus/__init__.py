@@ -40,7 +40,9 @@ class BusFigures(Struct, frozen=True):
     """How a bus does: `waiting` entries are published and not in the log yet; for `lag` seconds none of them got there.
 
     The rest counts since the start: entries `published`, and `refused` because too many waited; batches that `failed` and were sent
-    again; times the listening connection was `lost`; `gaps` in what was heard, read from the log.
+    again; times the listening connection was `lost`; `gaps` in what was heard, read from the log; logs `cut` for want of room.
+
+    Of the bus of one process also: `topics`, and the bytes that their logs keep and may keep. Redis knows those of its own.
     """
 
     waiting: int = 0
@@ -50,6 +52,12 @@ class BusFigures(Struct, frozen=True):
     failed: int = 0
     lost: int = 0
     gaps: int = 0
+    cut: int = 0
+    topics: int = 0
+    log_bytes: int = 0
+    log_max_bytes: int = 0
+    waiting_bytes: int = 0
+    waiting_max_bytes: int = 0
 
 
 Deliver = Callable[[Entry], None]
@@ -118,14 +126,24 @@ def user_topic(user_id: object) -> str:
     return f"user:{user_id}"
 
 
-def open_bus(url: str, clock: Clock, node: str) -> Bus:
-    """Make the bus a URL names, for the node of that name. Raises ValueError for a scheme there is none for."""
+def open_bus(url: str, clock: Clock, node: str, log_bytes: int = 64 * 1024 * 1024) -> Bus:
+    """Make the bus that a URL names.
+
+    Args:
+        url: `memory://` or one of Redis.
+        clock: the time of this node.
+        node: this node's name, unique among all.
+        log_bytes: what all logs of a `memory://` bus may keep; Redis has a setting of its own, `maxmemory`.
+
+    Raises:
+        ValueError: there is no bus for this scheme.
+    """
     from secureconnect.bus.memory import MemoryBus  # noqa: PLC0415  (the kinds import this module)
     from secureconnect.bus.redis import RedisBus  # noqa: PLC0415
 
     scheme = urlsplit(url).scheme
     if scheme == "memory":
-        return MemoryBus(clock)
+        return MemoryBus(clock, log_bytes)
     if scheme.partition("+")[0] in ("redis", "rediss"):
         return RedisBus(url, clock, node)
     raise ValueError(f"there is no bus for {scheme}://")

@@ -4,19 +4,20 @@ import asyncio
 from collections import OrderedDict, deque
 
 from secureconnect.bus import Acknowledge, Backlog, BusFigures, Deliver, Entry
+from secureconnect.bus.bounds import LOG_ENTRIES, bytes_of_log
 from secureconnect.clock import Clock, unix_microseconds
 
-LOG_ENTRIES = 1024
-"""Entries kept for those who come back. The busiest 30 s of a normal call (four people renegotiate, 200 frames) fit five times."""
-LOG_BYTES = 4 * 1024 * 1024
+ENTRY_BYTES = 100
+"""What an entry takes besides its body."""
 IDLE_SECONDS = 600.0
 """How long a topic without subscribers keeps its log. Longer than any grace, short enough that ended calls do not pile up."""
 
 
 class _Topic:
-    __slots__ = ("deliver", "entries", "idle_since", "oldest", "retained", "seq", "size")
+    __slots__ = ("deliver", "entries", "idle_since", "limit", "oldest", "retained", "seq", "size")
 
-    def __init__(self, start: int) -> None:
+    def __init__(self, start: int, limit: int) -> None:
+        self.limit = limit
         self.seq = start
         self.oldest = start  # entries after this seq are all here
         self.entries: deque[Entry] = deque()
@@ -25,20 +26,41 @@ class _Topic:
         self.deliver: Deliver | None = None
         self.idle_since = 0.0
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: Entry) -> int:
+        """Keep an entry, drop the oldest beyond the limits; by how many bytes the log has grown."""
+        before = self.size
         self.entries.append(entry)
-        self.size += len(entry.body)
-        while len(self.entries) > LOG_ENTRIES or self.size > LOG_BYTES:
-            dropped = self.entries.popleft()
-            self.size -= len(dropped.body)
-            self.oldest = dropped.seq
+        self.size += len(entry.body) + ENTRY_BYTES
+        while len(self.entries) > LOG_ENTRIES or self.size > self.limit:
+            self._drop()
+        return self.size - before
+
+    def shrink(self, size: int) -> int:
+        """Drop the oldest entries until no more than `size` bytes are left; how many bytes that freed."""
+        before = self.size
+        while self.size > size:
+            self._drop()
+        return before - self.size
+
+    def _drop(self) -> None:
+        dropped = self.entries.popleft()
+        self.size -= len(dropped.body) + ENTRY_BYTES
+        self.oldest = dropped.seq
 
 
 class MemoryBus:
-    """Topics in a dictionary; publishing delivers before it returns."""
+    """Topics in a dictionary; publishing delivers before it returns.
 
-    def __init__(self, clock: Clock) -> None:
+    Args:
+        clock: says how long a topic has had no subscriber.
+        log_bytes: what all logs together may keep.
+    """
+
+    def __init__(self, clock: Clock, log_bytes: int = 64 * 1024 * 1024) -> None:
         self._clock = clock
+        self._log_bytes = log_bytes
+        self._held = 0
+        self._dropped = 0
         self._topics: dict[str, _Topic] = {}
         self._idle: OrderedDict[str, None] = OrderedDict()
         self._published = 0
@@ -57,7 +79,9 @@ class MemoryBus:
         log.seq += 1
         self._published += 1
         entry = Entry(log.seq, sender, target, body)
-        log.append(entry)
+        self._held += log.append(entry)
+        if self._held > self._log_bytes:
+            self._make_room()
         if retain is not None:
             key, value = retain
             if value is None:
@@ -101,17 +125,24 @@ class MemoryBus:
     async def close(self) -> None:
         self._topics.clear()
         self._idle.clear()
+        self._held = 0
 
     def figures(self) -> BusFigures:
         """Nothing waits and nothing is lost."""
-        return BusFigures(published=self._published)
+        return BusFigures(
+            published=self._published,
+            topics=len(self._topics),
+            log_bytes=self._held,
+            log_max_bytes=self._log_bytes,
+            cut=self._dropped,
+        )
 
     def _create(self, topic: str) -> _Topic:
         """Start a topic at the present time in microseconds: a log that is made again, after a restart or a rest, goes on above the
         seqs it gave before, and 2^53 (what JavaScript counts exactly) is not reached before the year 2255.
         """
         self._forget_the_rested()
-        log = self._topics[topic] = _Topic(unix_microseconds(self._clock.now()))
+        log = self._topics[topic] = _Topic(unix_microseconds(self._clock.now()), bytes_of_log(topic))
         self._rest(topic, log)
         return log
 
@@ -127,4 +158,21 @@ class MemoryBus:
             topic = next(iter(self._idle), None)
             if topic is None or self._topics[topic].idle_since > limit:
                 return
+            self._held -= self._topics[topic].size
             del self._idle[topic], self._topics[topic]
+
+    def _make_room(self) -> None:
+        """Drop what is kept of topics without subscribers, the longest without first; then half of the largest logs.
+
+        An eighth more than needed: the next entries fit without another look. Seqs and retained state stay.
+        """
+        wanted = self._log_bytes * 7 // 8
+        active = [log for topic, log in self._topics.items() if topic not in self._idle]
+        active.sort(key=lambda log: log.size, reverse=True)
+        cuts = [(self._topics[topic], 0) for topic in self._idle] + [(log, log.size // 2) for log in active]
+        for log, size in cuts:
+            if self._held <= wanted:
+                return
+            if log.size > size:
+                self._dropped += 1
+                self._held -= log.shrink(size)

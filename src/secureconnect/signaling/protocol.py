@@ -23,7 +23,7 @@ MESSAGES_PER_SECOND = 50
 BURST = 200
 QUEUE_MESSAGES = 256
 QUEUE_BYTES = 1_048_576
-CONNECTION_BYTES = 5 * QUEUE_BYTES
+CONNECTION_BYTES = 4 * QUEUE_BYTES
 """What one socket may be sent at once: a snapshot, all that a log keeps, and what came while it opened."""
 MAX_TRACKS = 3
 """A microphone, a camera, a screen."""

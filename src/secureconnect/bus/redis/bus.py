@@ -1,7 +1,7 @@
 """The bus of a node on Redis: a lane that sends and a doorbell that hears at each server, the stream for what was not heard."""
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import structlog
@@ -24,6 +24,10 @@ log = structlog.get_logger(__name__)
 
 QUEUE_ENTRIES = 20_000
 """Entries that may wait while Redis is away: 60 s of 300 a second, some 20 MB. More are refused, which their senders are told."""
+QUEUE_BYTES = 64 * 1024 * 1024
+"""The bytes of their bodies."""
+TOPIC_QUEUE_BYTES = 4 * 1024 * 1024
+"""The same of one topic: a call whose participants send all they may does not use up what others need."""
 READS = 32
 """Logs read at once: after a reconnect every topic is, and each read takes a connection."""
 
@@ -49,6 +53,8 @@ class RedisBus:
         self._uneasy = asyncio.Event()
         self._reads = asyncio.Semaphore(READS)
         self._waiting = 0
+        self._waiting_bytes = 0
+        self._waiting_of: dict[str, int] = {}
         self._sent = asyncio.Event()
         self._sent.set()
         self._number = 0
@@ -64,11 +70,15 @@ class RedisBus:
         retain: tuple[str, bytes | None] | None = None,
         acknowledge: Acknowledge | None = None,
     ) -> bool:
-        if self._waiting >= QUEUE_ENTRIES:
+        size = len(body)
+        of_topic = self._waiting_of.get(topic, 0) + size
+        if self._waiting >= QUEUE_ENTRIES or of_topic > TOPIC_QUEUE_BYTES or self._waiting_bytes + size > QUEUE_BYTES:
             self._tally.refused += 1
             return False
         self._number += 1
         self._waiting += 1
+        self._waiting_bytes += size
+        self._waiting_of[topic] = of_topic
         self._sent.clear()
         self._put(Pending(self._number, topic, body, sender, target, retain, acknowledge))
         return True
@@ -134,7 +144,11 @@ class RedisBus:
         homeless = self._clock.monotonic() - self._homeless_since if self._homeless else 0.0
         lag = max([lane.lag for lane in self._lanes.values()], default=homeless)
         tally = self._tally
-        return BusFigures(self._waiting, max(lag, homeless), self._number, tally.refused, tally.failed, tally.lost, tally.gaps)
+        return BusFigures(
+            *(self._waiting, max(lag, homeless), self._number, tally.refused, tally.failed, tally.lost, tally.gaps),
+            waiting_bytes=self._waiting_bytes,
+            waiting_max_bytes=QUEUE_BYTES,
+        )
 
     def _put(self, one: Pending) -> None:
         lane = self._lanes.get(self._places.of(one.topic))
@@ -144,8 +158,15 @@ class RedisBus:
         else:
             lane.put(one)
 
-    def _settled(self, entries: int) -> None:
-        self._waiting -= entries
+    def _settled(self, arrived: Sequence[Pending]) -> None:
+        self._waiting -= len(arrived)
+        for entry in arrived:
+            self._waiting_bytes -= len(entry.body)
+            left = self._waiting_of.get(entry.topic, 0) - len(entry.body)
+            if left > 0:
+                self._waiting_of[entry.topic] = left
+            else:
+                self._waiting_of.pop(entry.topic, None)
         if not self._waiting:
             self._sent.set()
 

@@ -35,7 +35,7 @@ Elsewhere = Callable[..., Awaitable[Any]]
 
 
 class Lane:
-    """`settled` is told how many are done, `uneasy` that topics may have moved. `publisher` names this node to the script."""
+    """`settled` is told what is done, `uneasy` that topics may have moved. `publisher` names this node to the script."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Lane:
         barrier: Barrier,
         tally: Tally,
         *,
-        settled: Callable[[int], None],
+        settled: Callable[[Sequence[Pending]], None],
         uneasy: Callable[[], None],
         elsewhere: Elsewhere,
     ) -> None:
@@ -134,7 +134,7 @@ class Lane:
                 one.acknowledge(arrived[one.number])
         if arrived:
             self._waiting_since = self._clock.monotonic()
-        self._settled(len(arrived))
+        self._settled([one for one in batch if one.number in arrived])
 
     async def _append(self, topics: dict[str, list[Pending]]) -> list[Any]:
         """One answer a topic: the seqs, or why there are none."""

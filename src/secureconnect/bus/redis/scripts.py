@@ -3,7 +3,6 @@
 `topics` says which keys a topic has, and writes the arguments.
 """
 
-LOG_ENTRIES = 1024
 LOG_SECONDS = 900
 """How long a log is kept: a minute less than this after its last entry, or all of it. Longer than any grace, short enough that
 ended calls do not pile up.
@@ -24,11 +23,11 @@ if known[4] then
     last = tonumber(last)
 end
 if known[2] ~= server then seq = math.max(seq, now[1] * 1000000 + now[2] - 1) end
-local seqs, told, retains = {}, {}, false
-for at = 6, #ARGV, 7 do
+local seqs, told, retains, before, grown = {}, {}, false, seq, 0
+for at = 7, #ARGV, 7 do
     local number, sender, target, body, change = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
     if number > last then
-        seq, last = seq + 1, number
+        seq, last, grown = seq + 1, number, grown + #body
         last_seq = string.format('%.0f', seq)
         redis.call('XADD', log, 'MAXLEN', '~', ARGV[3], last_seq .. '-0', 's', sender, 't', target, 'b', body)
         if change == 'set' then
@@ -50,6 +49,15 @@ if #told > 0 then
         redis.call('EXPIRE', state, ARGV[5])
     end
     redis.call('SPUBLISH', channel, table.concat(told))
+    if grown > 4096 or math.floor(seq / 64) ~= math.floor(before / 64) then
+        local limit, size = tonumber(ARGV[6]), redis.pcall('MEMORY', 'USAGE', log, 'SAMPLES', 0)
+        while type(size) == 'number' and size > limit do
+            local kept = math.floor(redis.call('XLEN', log) * 7 / 8)
+            if kept < 1 then break end
+            redis.call('XTRIM', log, 'MAXLEN', kept)
+            size = redis.pcall('MEMORY', 'USAGE', log, 'SAMPLES', 0)
+        end
+    end
 end
 return seqs
 """
@@ -60,6 +68,10 @@ A publisher that does not know whether its last batch arrived sends it again; it
 Seqs begin at the time in microseconds and count by one, so they stay far behind the time. A topic that this server has not
 written before (`server` is its run id: another master took over, or it restarted) goes on from the time: whatever the one before
 gave and did not pass on, no seq is given twice, and whoever heard more sees a gap instead of mistaking the new for the old.
+
+The log has a limit in bytes as Redis counts them, which includes entries that nodes of 0.1 appended: those limit entries alone. It
+is checked at each large entry and each 64th small one, so a log may pass it by 256 KiB. A Redis user without the right to MEMORY
+has the limit in entries only.
 """
 
 READ = """

@@ -5,6 +5,10 @@ from collections.abc import Sequence
 
 from secureconnect.bus import Deliver, Entry
 
+HELD_ENTRIES = 1024
+HELD_BYTES = 2 * 1024 * 1024
+"""What may wait while a subscription catches up. More is dropped, and read from the log once more."""
+
 
 class Subscription:
     """One topic that somebody here listens to, heard up to `last`. While it begins or catches up, what arrives waits in `held`."""
@@ -16,28 +20,31 @@ class Subscription:
         self.last = 0
         self.begun = False
         self.held: list[Entry] | None = []
+        self._held_bytes = 0
+        self._dropped = False
         self.confirmed = asyncio.Event()
 
     def hear(self, entry: Entry) -> bool:
         """Take the next entry; False when those before it are missing."""
         if self.held is not None:
-            self.held.append(entry)
+            self._keep(self.held, entry)
         elif entry.seq == self.last + 1 or self.last == 0:
             self.last = entry.seq
             self.deliver(entry)
         elif entry.seq > self.last:
-            self.held = [entry]
+            self.held, self._held_bytes = [entry], len(entry.body)
             return False
         return True
 
     def hold(self) -> None:
         """Deliver nothing until `catch_up`."""
         if self.held is None:
-            self.held = []
+            self.held, self._held_bytes = [], 0
 
     def catch_up(self, missed: Sequence[Entry]) -> bool:
         """Deliver what was missed, then what was held; False when something is missing even so."""
         held, self.held = self.held or [], None
+        dropped, self._dropped = self._dropped, False
         for entry in missed:
             if entry.seq > self.last:
                 self.last = entry.seq
@@ -45,4 +52,13 @@ class Subscription:
         complete = True
         for entry in held:
             complete = self.hear(entry) and complete
-        return complete
+        if dropped and complete:
+            self.hold()
+        return complete and not dropped
+
+    def _keep(self, held: list[Entry], entry: Entry) -> None:
+        self._held_bytes += len(entry.body)
+        if len(held) >= HELD_ENTRIES or self._held_bytes > HELD_BYTES:
+            held.clear()
+            self._held_bytes, self._dropped = len(entry.body), True
+        held.append(entry)

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from redis.crc import key_slot
 
 from secureconnect.bus import Acknowledge, Entry
-from secureconnect.bus.redis.scripts import CALL_SECONDS, LOG_ENTRIES, LOG_SECONDS
+from secureconnect.bus.bounds import LOG_ENTRIES, bytes_of_log
+from secureconnect.bus.redis.scripts import CALL_SECONDS, LOG_SECONDS
 
 Words = tuple[str | bytes | int, ...]
 """A command or its arguments, as the client library's encoder takes them."""
@@ -68,6 +69,7 @@ def append_arguments(publisher: str, server: str, topic: str, entries: Sequence[
         LOG_ENTRIES,
         LOG_SECONDS,
         keep,
+        bytes_of_log(topic),
     ]
     for one in entries:
         words += (one.number, one.sender, one.target, one.body)
