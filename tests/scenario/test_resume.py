@@ -161,7 +161,7 @@ async def test_whoever_does_not_read_is_cut_off_and_may_resume(world: World, ser
     _, first = await slow.frame()
     welcome: Json = json.loads(first)
     await at_ada.expect("join", session_id=welcome["session_id"])
-    flood = 700
+    flood = 450
     for number in range(flood):
         await at_ada.tell("quality", report={"number": number, "padding": "x" * 4000})
     texts, code = await slow.to_the_end()
