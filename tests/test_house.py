@@ -54,6 +54,8 @@ FLOORS: dict[str, int] = {
     "media": 2,
     "recording": 2,
     "recording.record": 1,  # what store and the services of the room both know
+    "ops.networks": 0,
+    "ops.window": 1,
     "ops.ratelimit": 2,
     "ops.timekeeping": 2,
     "ops.health": 2,

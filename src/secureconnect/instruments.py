@@ -15,6 +15,7 @@ from secureconnect.clock import Clock, CorrectedClock
 from secureconnect.errors import ServiceError
 from secureconnect.ops.health import PROBE_SECONDS, Health, HealthReport
 from secureconnect.ops.metrics import Metrics, Values
+from secureconnect.ops.ratelimit import RateLimiter
 from secureconnect.push import Kind, Outcome, Push
 from secureconnect.signaling.call_socket import CallSockets
 from secureconnect.signaling.outgoing import USER_BYTES, Outgoing
@@ -211,6 +212,16 @@ def show_database(metrics: Metrics, database: Database) -> None:
     )
     read("secureconnect_database_connections", "Connections in use.", lambda: database.connections[0])
     read("secureconnect_database_connections_max", "Connections there may be.", lambda: database.connections[1])
+
+
+def show_limits(metrics: Metrics, limiter: RateLimiter) -> None:
+    """How full the tables of rate limits are."""
+    metrics.read_when_asked(
+        "secureconnect_rate_limit_table_ratio",
+        "How full the table of counters of a rate limit is, 0 to 1.",
+        limiter.utilisation,
+        labels=("limit",),
+    )
 
 
 def show_timers(metrics: Metrics, timers: Timers, clock: CorrectedClock) -> None:

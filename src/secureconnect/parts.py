@@ -13,6 +13,7 @@ from uuid import uuid4
 import httpx2
 import structlog
 from litestar import Litestar
+from msgspec.structs import replace
 
 from secureconnect.accounts.application_tokens import ApplicationTokens
 from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer
@@ -26,10 +27,12 @@ from secureconnect.api.problems import plain_answer
 from secureconnect.bus import open_bus, open_counts
 from secureconnect.calls.quality_log import QualityLog
 from secureconnect.calls.receipt_book import ReceiptBook
+from secureconnect.calls.ring_limits import RingLimits
 from secureconnect.calls.service import CallService
 from secureconnect.calls.silence import Silence
 from secureconnect.calls.timers import Timers
 from secureconnect.calls.traces import CallTraces
+from secureconnect.chat.addition_limits import AdditionLimits
 from secureconnect.chat.service import ChatService
 from secureconnect.clock import CorrectedClock, SystemClock, unix_microseconds
 from secureconnect.config import Settings
@@ -42,6 +45,7 @@ from secureconnect.instruments import (
     show_bus,
     show_database,
     show_everything_shared,
+    show_limits,
     show_process,
     show_sockets,
     show_timers,
@@ -52,7 +56,7 @@ from secureconnect.media_servers import own_turn, turn_probe
 from secureconnect.ops.health import Health
 from secureconnect.ops.logging import request_id
 from secureconnect.ops.metrics import Metrics
-from secureconnect.ops.ratelimit import LIMITS, Limit, RateLimiter
+from secureconnect.ops.ratelimit import LIMITS, RateLimiter, Use
 from secureconnect.ops.timekeeping import Timekeeper
 from secureconnect.push.outbox import Outbox
 from secureconnect.push.queue import PushQueue
@@ -127,8 +131,8 @@ class Parts:
         self.call_sockets = self._make_call_sockets(ResumeTokens(self.keys))
         self.sockets = self._make_sockets()
         self.health = self._make_health()
-        self._show_metrics()
         self.limiter = self._make_limiter()
+        self._show_metrics()
         self.api = self._make_api()
         self._background: set[asyncio.Task[None]] = set()
 
@@ -318,18 +322,16 @@ class Parts:
         show_sockets(metrics, self.sockets, self.call_sockets, max_sockets=self.settings.max_sockets)
         show_bus(metrics, self.bus)
         show_database(metrics, self.database)
+        show_limits(metrics, self.limiter)
         show_timers(metrics, self.timers, clock)
         show_everything_shared(metrics, self.database, clock)
 
     def _make_limiter(self) -> RateLimiter:
         settings, metrics = self.settings, self.metrics
-        rings = {
-            "ring": Limit(settings.rings_per_minute, fails_open=True),
-            "ring_one": Limit(settings.rings_of_one, LIMITS["ring_one"].seconds, fails_open=True),
-        }
+        rings = {"ring": settings.rings_per_minute, "ring_one": settings.rings_of_one}
         return RateLimiter(
             clock=self.clock,
-            limits={**LIMITS, **rings},
+            limits={**LIMITS, **{name: replace(LIMITS[name], count=count) for name, count in rings.items()}},
             enabled=settings.rate_limits == "on",
             shared=open_counts(settings.bus_url),
             on_refusal=lambda name: metrics.rate_limited.labels(name).inc(),
@@ -352,6 +354,8 @@ class Parts:
             application_tokens=self.application_tokens,
             ice=self.ice,
             limiter=self.limiter,
+            ring_limits=RingLimits(database=self.database, limiter=self.limiter, capacity=self.calls.capacity),
+            addition_limits=AdditionLimits(database=self.database, limiter=self.limiter),
             health_of=self.health,
             metrics_of=self.metrics,
         )
@@ -366,7 +370,9 @@ class Parts:
         await self.calls.device_revoked(user_id, device_id)
 
     async def _authenticate(self, token: str) -> UserId:
-        return (await self.accounts.authenticate(token)).user_id
+        user_id = (await self.accounts.authenticate(token)).user_id
+        self.limiter.hit_here([Use("socket", str(user_id))])
+        return user_id
 
     def _refusal(self, error: ServiceError) -> tuple[dict[str, str], bytes]:
         self.metrics.refusals.labels(error.code).inc()

@@ -1,6 +1,5 @@
 """Calls: the routes. They parse, call calls.service, and answer; no rule lives here."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
@@ -9,7 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
-from secureconnect.api.dependencies import Calls, Ice, Limiter, Receipts, Rung, SignedIn, Silencing, Traces
+from secureconnect.api.dependencies import Calls, Ice, Receipts, Ringing, Rung, SignedIn, Silencing, Traces
 from secureconnect.api.idempotency import IdempotencyKey
 from secureconnect.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
 from secureconnect.api.problems import problems
@@ -86,9 +85,9 @@ class IceServers(Struct, frozen=True):
     responses=problems(404, 409, 422),
 )
 async def initiate(
-    data: JSONBody[Initiation], principal: SignedIn, calls: Calls, limiter: Limiter, idempotency_key: IdempotencyKey = None
+    data: JSONBody[Initiation], principal: SignedIn, calls: Calls, ring_limits: Ringing, idempotency_key: IdempotencyKey = None
 ) -> CallView:
-    await limiter.hit_all(_rings(principal.user_id, data.callee_ids))
+    await ring_limits.count_call(principal.user_id, data.conversation_id, data.callee_ids)
     request = InitiateRequest(
         conversation_id=data.conversation_id,
         call_type=data.call_type,
@@ -172,9 +171,9 @@ async def end(call_id: FromPath[CallId], principal: SignedIn, calls: Calls) -> C
     responses=problems(404, 409, 422),
 )
 async def invite(
-    call_id: FromPath[CallId], data: JSONBody[Invitation], principal: SignedIn, calls: Calls, limiter: Limiter
+    call_id: FromPath[CallId], data: JSONBody[Invitation], principal: SignedIn, calls: Calls, ring_limits: Ringing
 ) -> CallView:
-    await limiter.hit_all(_rings(principal.user_id, data.user_ids))
+    await ring_limits.count_invitation(principal.user_id, call_id, data.user_ids)
     ring = timedelta(seconds=data.ring_timeout)
     return view_of(await calls.invite(principal.user_id, call_id, data.user_ids, ring))
 
@@ -246,11 +245,6 @@ async def ice_servers(
     await calls.get(principal.user_id, call_id)
     offered = ice.offer(principal.user_id, call_id, region)
     return IceServers(offered.servers, offered.expires_at)
-
-
-def _rings(caller_id: UserId, callee_ids: Sequence[UserId]) -> list[tuple[str, str]]:
-    """What ringing these people counts as: one ring of the caller's, and one of each of them."""
-    return [("ring", str(caller_id)), *(("ring_one", f"{caller_id}:{callee_id}") for callee_id in callee_ids)]
 
 
 @get(

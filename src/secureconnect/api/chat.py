@@ -7,7 +7,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
-from secureconnect.api.dependencies import Chat, Limiter, SignedIn
+from secureconnect.api.dependencies import Additions, Chat, Limiter, SignedIn
 from secureconnect.api.idempotency import IdempotencyKey
 from secureconnect.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
 from secureconnect.api.problems import problems
@@ -61,8 +61,13 @@ class NewMessage(Struct, frozen=True):
     responses=problems(422),
 )
 async def create_conversation(
-    principal: SignedIn, chat: Chat, data: JSONBody[NewConversation], idempotency_key: IdempotencyKey = None
+    principal: SignedIn,
+    chat: Chat,
+    addition_limits: Additions,
+    data: JSONBody[NewConversation],
+    idempotency_key: IdempotencyKey = None,
 ) -> Conversation:
+    await addition_limits.count(principal.user_id, data.participant_ids)
     promise = Idempotency.of(principal.user_id, "conversation", idempotency_key, data)
     return await chat.create(principal.user_id, data.participant_ids, data.title, promise)
 
@@ -112,8 +117,13 @@ async def delete_conversation(principal: SignedIn, chat: Chat, conversation_id: 
     responses=problems(404, 422),
 )
 async def add_participants(
-    principal: SignedIn, chat: Chat, conversation_id: FromPath[ConversationId], data: JSONBody[MorePeople]
+    principal: SignedIn,
+    chat: Chat,
+    addition_limits: Additions,
+    conversation_id: FromPath[ConversationId],
+    data: JSONBody[MorePeople],
 ) -> Conversation:
+    await addition_limits.count(principal.user_id, data.user_ids, conversation_id)
     return await chat.add(principal.user_id, conversation_id, data.user_ids)
 
 

@@ -9,9 +9,11 @@ from secureconnect.accounts.devices import DeviceService
 from secureconnect.accounts.service import AccountService, Principal
 from secureconnect.calls.quality_log import QualityLog
 from secureconnect.calls.receipt_book import ReceiptBook
+from secureconnect.calls.ring_limits import RingLimits
 from secureconnect.calls.service import CallService
 from secureconnect.calls.silence import Silence
 from secureconnect.calls.traces import CallTraces
+from secureconnect.chat.addition_limits import AdditionLimits
 from secureconnect.chat.service import ChatService
 from secureconnect.ids import UserId
 from secureconnect.media.ice import IceServerList
@@ -37,5 +39,7 @@ ForApplication = NamedDependency[Webhooks]
 """The webhooks, for an application that proves to be ours; no person is signed in."""
 Ice = NamedDependency[IceServerList]
 Limiter = NamedDependency[RateLimiter]
+Ringing = NamedDependency[RingLimits]
+Additions = NamedDependency[AdditionLimits]
 HealthOf = NamedDependency[Health]
 MetricsOf = NamedDependency[Metrics]

@@ -7,7 +7,6 @@ from litestar import Litestar, Request
 from litestar.config.compression import CompressionConfig
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
-from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.router import Router
 from msgspec import Struct
@@ -26,16 +25,19 @@ from secureconnect.api import quality as quality_routes
 from secureconnect.api import recordings as recording_routes
 from secureconnect.api import webhooks as webhook_routes
 from secureconnect.api.description import correct, describe
+from secureconnect.api.limits import RouteLimits
 from secureconnect.api.pages import make_pages
-from secureconnect.api.problems import on_exception, on_http_exception, on_service_error
+from secureconnect.api.problems import EXCEPTION_HANDLERS
 from secureconnect.api.requests import RequestLog
 from secureconnect.calls.quality_log import QualityLog
 from secureconnect.calls.receipt_book import ReceiptBook
+from secureconnect.calls.ring_limits import RingLimits
 from secureconnect.calls.service import CallService
 from secureconnect.calls.silence import Silence
 from secureconnect.calls.traces import CallTraces
+from secureconnect.chat.addition_limits import AdditionLimits
 from secureconnect.chat.service import ChatService
-from secureconnect.errors import NotFound, ServiceError, Unauthenticated
+from secureconnect.errors import NotFound, Unauthenticated
 from secureconnect.ids import UserId
 from secureconnect.media.ice import IceServerList
 from secureconnect.ops.health import Health
@@ -71,34 +73,17 @@ class Services(Struct, frozen=True):
     application_tokens: ApplicationTokens
     ice: IceServerList
     limiter: RateLimiter
+    ring_limits: RingLimits
+    addition_limits: AdditionLimits
     health_of: Health
     metrics_of: Metrics
 
 
 def create_api(services: Services, *, served: Sequence[str], version: str, allowed_origins: Sequence[str]) -> Litestar:
     """The application that uvicorn serves: the routes of those of ROUTES that are `served`."""
-
-    async def principal(request: Request[Any, Any, Any]) -> Principal:
-        found = await services.accounts.authenticate(_bearer(request))
-        request.scope["state"]["user_id"] = found.user_id
-        return found
-
-    async def rung(request: Request[Any, Any, Any]) -> UserId:
-        token = _bearer(request)
-        found = services.ring_tokens.bearer(token, request.path_params["call_id"])
-        if found is None:
-            found = (await services.accounts.authenticate(token)).user_id
-        request.scope["state"]["user_id"] = found
-        return found
-
-    async def webhooks(request: Request[Any, Any, Any]) -> Webhooks:
-        services.application_tokens.require(_bearer(request))
-        if services.webhooks is None:
-            raise NotFound("There are no webhooks here: set webhook_url.")
-        return services.webhooks
-
+    limits = RouteLimits(services.limiter)
     dependencies = {name: _always(getattr(services, name)) for name in services.__struct_fields__}
-    dependencies |= {"principal": Provide(principal), "rung": Provide(rung), "webhooks": Provide(webhooks)}
+    dependencies |= _callers(services, limits)
     api = Router(
         "/",
         route_handlers=[*ops_routes.routes, *(route for name in served for route in ROUTES[name])],
@@ -106,11 +91,8 @@ def create_api(services: Services, *, served: Sequence[str], version: str, allow
     application = Litestar(
         route_handlers=[api, asyncapi.make_route(version), *make_pages(client="auth" in served)],
         dependencies=dependencies,
-        exception_handlers={
-            ServiceError: on_service_error,
-            HTTPException: on_http_exception,
-            Exception: on_exception,
-        },
+        guards=[limits.count_by_network],
+        exception_handlers=EXCEPTION_HANDLERS,
         cors_config=CORSConfig(allow_origins=list(allowed_origins)) if allowed_origins else None,
         openapi_config=describe(version),
         request_max_body_size=MAX_BODY_BYTES,
@@ -122,6 +104,34 @@ def create_api(services: Services, *, served: Sequence[str], version: str, allow
     # Around all of it, not as the framework's middleware, which an address that leads nowhere never comes to.
     application.asgi_handler = RequestLog(application.asgi_handler, services.metrics_of)
     return application
+
+
+def _callers(services: Services, limits: RouteLimits) -> dict[str, Provide]:
+    """What a handler asks for to know who calls; each counts the request for its route."""
+
+    async def principal(request: Request[Any, Any, Any]) -> Principal:
+        found = await services.accounts.authenticate(_bearer(request))
+        request.scope["state"]["user_id"] = found.user_id
+        limits.count_by_user(request, found.user_id)
+        return found
+
+    async def rung(request: Request[Any, Any, Any]) -> UserId:
+        token = _bearer(request)
+        found = services.ring_tokens.bearer(token, request.path_params["call_id"])
+        if found is None:
+            found = (await services.accounts.authenticate(token)).user_id
+        request.scope["state"]["user_id"] = found
+        limits.count_by_user(request, found)
+        return found
+
+    async def webhooks(request: Request[Any, Any, Any]) -> Webhooks:
+        services.application_tokens.require(_bearer(request))
+        limits.count_by_application(request)
+        if services.webhooks is None:
+            raise NotFound("There are no webhooks here: set webhook_url.")
+        return services.webhooks
+
+    return {"principal": Provide(principal), "rung": Provide(rung), "webhooks": Provide(webhooks)}
 
 
 def _always(value: object) -> Provide:

@@ -78,6 +78,19 @@ def on_exception(request: Request[Any, Any, Any], failure: Exception) -> Respons
     return answer(request, errors.Internal())
 
 
+def on_deep_body(request: Request[Any, Any, Any], _failure: RecursionError) -> Response[Problem]:
+    """A body that is nested deeper than the decoder goes (msgspec raises what Python raises). No route recurses by itself."""
+    return answer(request, errors.BadRequest("The JSON is nested too deeply."))
+
+
+EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
+    ServiceError: on_service_error,
+    HTTPException: on_http_exception,
+    RecursionError: on_deep_body,
+    Exception: on_exception,
+}
+
+
 def _translate(failure: HTTPException) -> ServiceError:
     if isinstance(failure, ValidationException):
         return errors.BadRequest(_first_fault(failure))

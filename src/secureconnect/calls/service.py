@@ -146,7 +146,7 @@ class CallService:
                     call_type=request.call_type,
                     caller=Person(caller_id, names[caller_id]),
                     callees=callees,
-                    capacity=self._sfu_capacity if self._sfu.size else MESH_CAPACITY,
+                    capacity=self.capacity(),
                     ring=request.ring,
                     grace=self._grace,
                     device_id=request.device_id,
@@ -218,6 +218,10 @@ class CallService:
             await self._command(call_id, Leave(user_id, session_id, self._grace))
 
     # Questions
+
+    def capacity(self) -> int:
+        """Return how many people a call holds here."""
+        return self._sfu_capacity if self._sfu.size else MESH_CAPACITY
 
     async def get(self, user_id: UserId, call_id: CallId) -> Call:
         """The call. Raises NotFound."""

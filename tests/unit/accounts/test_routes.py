@@ -9,12 +9,10 @@ import httpx2
 import pytest
 from litestar import Litestar, Request
 from litestar.di import Provide
-from litestar.exceptions import HTTPException
 
 from secureconnect.accounts.service import AccountService, Principal
 from secureconnect.api.accounts import routes
-from secureconnect.api.problems import on_exception, on_http_exception, on_service_error
-from secureconnect.errors import ServiceError
+from secureconnect.api.problems import EXCEPTION_HANDLERS
 from secureconnect.ops.ratelimit import Limit, RateLimiter
 from tests.fakes.clock import ManualClock
 
@@ -41,11 +39,7 @@ def app(accounts: AccountService, limiter: RateLimiter) -> Litestar:
             "accounts": Provide(lambda: accounts, sync_to_thread=False),
             "limiter": Provide(lambda: limiter, sync_to_thread=False),
         },
-        exception_handlers={
-            ServiceError: on_service_error,
-            HTTPException: on_http_exception,
-            Exception: on_exception,
-        },
+        exception_handlers=EXCEPTION_HANDLERS,
     )
 
 

@@ -8,14 +8,13 @@ import httpx2
 import pytest
 from litestar import Litestar, Request
 from litestar.di import Provide
-from litestar.exceptions import HTTPException
 
 from secureconnect.accounts.service import Principal
 from secureconnect.api.chat import routes
-from secureconnect.api.problems import on_exception, on_http_exception, on_service_error
-from secureconnect.errors import ServiceError
+from secureconnect.api.problems import EXCEPTION_HANDLERS
+from secureconnect.chat.addition_limits import AdditionLimits
 from secureconnect.ids import UserId
-from secureconnect.ops.ratelimit import Limit, RateLimiter
+from secureconnect.ops.ratelimit import LIMITS, Limit, RateLimiter
 from tests.unit.chat.conftest import Office
 
 pytestmark = pytest.mark.anyio
@@ -37,19 +36,17 @@ async def app(office: Office) -> Litestar:
         user_id = UserId(UUID(request.headers["x-test-user"]))
         return Principal(user_id, office.people[user_id])
 
-    limiter = RateLimiter(clock=office.clock, limits={"message": Limit(5)})
+    limiter = RateLimiter(clock=office.clock, limits={**LIMITS, "message": Limit(5)})
+    additions = AdditionLimits(database=office.database, limiter=limiter)
     return Litestar(
         routes,
         dependencies={
             "principal": Provide(principal),
             "chat": Provide(lambda: office.chat, sync_to_thread=False),
             "limiter": Provide(lambda: limiter, sync_to_thread=False),
+            "addition_limits": Provide(lambda: additions, sync_to_thread=False),
         },
-        exception_handlers={
-            ServiceError: on_service_error,
-            HTTPException: on_http_exception,
-            Exception: on_exception,
-        },
+        exception_handlers=EXCEPTION_HANDLERS,
     )
 
 
