@@ -34,6 +34,7 @@ FLOORS: dict[str, int] = {
     "calls.trace": 1,
     "signaling.protocol": 1,
     "signaling.events": 1,
+    "signaling.raw_json": 1,
     "signaling.reports": 1,
     "signaling.session": 1,
     "signaling.outgoing": 1,

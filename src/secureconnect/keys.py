@@ -27,6 +27,7 @@ class Purpose(StrEnum):
     SFU_ROOMS = "sfu-rooms"
     SFU_API = "sfu-api"
     TURN = "turn"
+    SIGN_IN_NETWORKS = "sign-in-networks"
 
 
 def derive_key(secret: str, purpose: Purpose) -> bytes:
@@ -93,3 +94,8 @@ class InternalKeys:
     def sfu_secret(self) -> str:
         """The secret of the API of our own SFU."""
         return self._derived[Purpose.SFU_API].hex()
+
+    @property
+    def sign_in_networks(self) -> bytes:
+        """The key of the hashes that are kept of networks from which people signed in."""
+        return self._derived[Purpose.SIGN_IN_NETWORKS]

@@ -21,6 +21,7 @@ from secureconnect.accounts.devices import DeviceService
 from secureconnect.accounts.ended import EndedSignIns
 from secureconnect.accounts.ring_tokens import RingTokens
 from secureconnect.accounts.service import AccountService
+from secureconnect.accounts.sign_in_limits import SignInLimits
 from secureconnect.accounts.verification import TokenVerifier
 from secureconnect.api.http import Services, create_api
 from secureconnect.api.problems import plain_answer
@@ -338,6 +339,10 @@ class Parts:
             on_unshared=metrics.limits_not_shared.inc,
         )
 
+    def _make_sign_in_limits(self) -> SignInLimits:
+        key = self.keys.sign_in_networks
+        return SignInLimits(database=self.database, limiter=self.limiter, clock=self.clock, key=key)
+
     def _make_api(self) -> Litestar:
         services = Services(
             accounts=self.accounts,
@@ -354,6 +359,7 @@ class Parts:
             application_tokens=self.application_tokens,
             ice=self.ice,
             limiter=self.limiter,
+            sign_in_limits=self._make_sign_in_limits(),
             ring_limits=RingLimits(database=self.database, limiter=self.limiter, capacity=self.calls.capacity),
             addition_limits=AdditionLimits(database=self.database, limiter=self.limiter),
             health_of=self.health,

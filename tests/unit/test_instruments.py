@@ -162,7 +162,8 @@ async def test_dependencies_are_asked_for_each_page() -> None:
         raise Unavailable("No answer from turn:turn.example.")
 
     metrics = Metrics()
-    health = Health(service="chat", version="1", clock=ManualClock(), probes={"bus": bus}, beside={"turn": turn})
+    clock = ManualClock()
+    health = Health(service="chat", version="1", clock=clock, probes={"bus": bus}, beside={"turn": turn})
     show_process(metrics, version="1", service="chat", health=health)
     figures = read(await metrics.page())
     assert figures["secureconnect_dependency_up{dependency=bus}"] == 1
@@ -171,6 +172,7 @@ async def test_dependencies_are_asked_for_each_page() -> None:
     assert figures["secureconnect_draining"] == 0
     answers["is there"] = False
     health.draining = True
+    clock.advance(1)
     figures = read(await metrics.page())
     assert figures["secureconnect_dependency_up{dependency=bus}"] == 0
     assert figures["secureconnect_draining"] == 1

@@ -11,13 +11,12 @@ from hashlib import sha256
 from typing import TypeVar
 from uuid import UUID
 
-import anyio
-import anyio.to_thread
 import argon2
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
-from secureconnect.errors import Unavailable
+from secureconnect.accounts.client import ANONYMOUS, Client
+from secureconnect.accounts.fair_queue import FairQueue
 
 T = TypeVar("T")
 HASHES_AT_ONCE = 2
@@ -37,25 +36,29 @@ def argon2id() -> argon2.PasswordHasher:
 class PasswordHasher:
     """Hashes and checks passwords in a bounded number of threads, so that the event loop never stands still for one.
 
-    A burst is refused with Unavailable once `waiting` callers queue.
+    Networks take turns; a burst is refused with Unavailable once `waiting` callers queue.
     """
 
     def __init__(
         self, algorithm: argon2.PasswordHasher | None = None, *, at_once: int = HASHES_AT_ONCE, waiting: int = HASHES_WAITING
     ) -> None:
         self._algorithm = algorithm or argon2id()
-        self._limiter = anyio.CapacityLimiter(at_once)
-        self._waiting = waiting
+        self._queue = FairQueue(at_once, waiting)
         # Somebody unknown costs the same time as a wrong password: the answer's delay does not tell which emails exist.
         self._nobody = self._algorithm.hash(secrets.token_urlsafe())
 
-    async def hash(self, password: str) -> str:
-        """The encoded hash with its salt and parameters: what the database keeps."""
-        return await self._in_thread(functools.partial(self._algorithm.hash, password))
+    @property
+    def waiting(self) -> int:
+        """How many callers queue."""
+        return self._queue.waiting
 
-    async def verify(self, encoded: str | None, password: str) -> bool:
+    async def hash(self, password: str, client: Client = ANONYMOUS) -> str:
+        """The encoded hash with its salt and parameters: what the database keeps."""
+        return await self._in_thread(functools.partial(self._algorithm.hash, password), client)
+
+    async def verify(self, encoded: str | None, password: str, client: Client = ANONYMOUS) -> bool:
         """Whether the password fits. Without a hash (no such account, or none with a password) it takes as long, and does not."""
-        fits = await self._in_thread(functools.partial(self._check, encoded or self._nobody, password))
+        fits = await self._in_thread(functools.partial(self._check, encoded or self._nobody, password), client)
         return fits and encoded is not None
 
     def needs_rehash(self, encoded: str) -> bool:
@@ -68,10 +71,8 @@ class PasswordHasher:
         except argon2.exceptions.VerifyMismatchError:
             return False
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        if self._limiter.statistics().tasks_waiting >= self._waiting:
-            raise Unavailable("Too many people sign in at this moment.")
-        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+    async def _in_thread(self, work: Callable[[], T], client: Client) -> T:
+        return await self._queue.run(work, client=client.network, is_known=client.is_known)
 
 
 def new_refresh_token() -> str:

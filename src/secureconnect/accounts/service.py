@@ -5,13 +5,15 @@ Decides; the SQL is in store.accounts, the cryptography in accounts.credentials 
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from secureconnect.accounts.client import ANONYMOUS, Client
 from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer, new_refresh_token, refresh_token_hash
+from secureconnect.accounts.emails import email_spellings, normal_email
 from secureconnect.accounts.ended import EndedSignIns
 from secureconnect.accounts.verification import Claims, TokenVerifier
 from secureconnect.clock import Clock
@@ -34,6 +36,7 @@ from secureconnect.store.unicode import require_storable
 EMAIL_CHARS = 320
 PASSWORD_CHARS = (8, 256)
 DISPLAY_NAME_CHARS = 80
+NOT_KNOWN = "This refresh token is not known here: sign in again."
 PRINCIPALS_KEPT = 10_000
 """Of those seen last, so that a request of an active user reads no user from the database. About 3 MB."""
 
@@ -95,12 +98,13 @@ class AccountService:
         display_name: str,
         idempotency_key: str | None = None,
         device_id: DeviceId | None = None,
+        client: Client = ANONYMOUS,
     ) -> SignIn:
         """Make an account and sign in.
 
         Raises EmailTaken, Unprocessable, IdempotencyKeyReused (also when the password is not the first request's).
         """
-        email = _checked_email(email)
+        spellings, email = email_spellings(email), _checked_email(email)
         _check_length("password", password, *PASSWORD_CHARS)
         display_name = _checked_display_name(display_name)
         user = User(self._ids.user(), email, display_name)
@@ -108,7 +112,7 @@ class AccountService:
         promise = Idempotency.of(
             uuid5(NAMESPACE_URL, f"mailto:{email}"), "register", idempotency_key, _Registration(email, display_name)
         )
-        password_hash = await self._passwords.hash(password)
+        password_hash = await self._passwords.hash(password, client)
 
         async def work(connection: AsyncConnection) -> Account:
             earlier = await find_or_claim(connection, promise, user.user_id, now)
@@ -116,36 +120,39 @@ class AccountService:
                 found = await store.find_account(connection, user_id=earlier)
                 assert found is not None, "the key and the account were written together"
                 return found
-            if await store.find_account(connection, email=email) is not None:
+            if await store.find_account_by_emails(connection, spellings) is not None:
                 raise EmailTaken
             await store.insert_user(connection, user, now, password_hash=password_hash)
             return Account(user, password_hash)
 
         account = await self._database.transact(work)
-        if account.user.user_id != user.user_id and not await self._passwords.verify(account.password_hash, password):
+        if account.user.user_id != user.user_id and not await self._passwords.verify(account.password_hash, password, client):
             raise IdempotencyKeyReused
-        return await self._sign_in(account.user, device_id)
+        return await self._sign_in(account.user, device_id, client)
 
-    async def login(self, *, email: str, password: str, device_id: DeviceId | None = None) -> SignIn:
+    async def login(self, *, email: str, password: str, device_id: DeviceId | None = None, client: Client = ANONYMOUS) -> SignIn:
         """Sign in. Raises WrongCredentials, after the same time whether or not there is such an account."""
-        email = normal_email(email)
         require_storable("email", email)
-        account = await self._database.read(lambda connection: store.find_account(connection, email=email))
+        spellings = email_spellings(email)
+        account = await self._database.read(lambda connection: store.find_account_by_emails(connection, spellings))
         password_hash = account.password_hash if account else None
-        fits = await self._passwords.verify(password_hash, password)
+        fits = await self._passwords.verify(password_hash, password, client)
         if account is None or password_hash is None or not fits:
             raise WrongCredentials
         if not self._passwords.needs_rehash(password_hash):
-            return await self._sign_in(account.user, device_id)
-        return await self._sign_in(account.user, device_id, new_password_hash=await self._passwords.hash(password))
+            return await self._sign_in(account.user, device_id, client)
+        new_password_hash = await self._passwords.hash(password, client)
+        return await self._sign_in(account.user, device_id, client, new_password_hash=new_password_hash)
 
-    async def refresh(self, refresh_token: str) -> SignIn:
+    async def refresh(self, refresh_token: str, client: Client = ANONYMOUS) -> SignIn:
         """Exchange a refresh token for the next (rotation: RFC 9700, section 4.14.2).
 
         Of two that come with the same token one wins. Raises RefreshReused, after ending the whole family, when the token was
         used before; Unauthenticated when it is unknown, expired or signed out.
         """
         token_hash = refresh_token_hash(refresh_token)
+        if await self._database.read(lambda connection: store.find_refresh_token(connection, token_hash)) is None:
+            raise Unauthenticated(NOT_KNOWN)  # a stranger's guess takes no lock
         successor = new_refresh_token()
         now = self._clock.now()
         ended: list[UUID] = []
@@ -153,7 +160,7 @@ class AccountService:
         async def work(connection: AsyncConnection) -> tuple[User, UUID] | Unauthenticated:
             token = await store.find_refresh_token(connection, token_hash)
             if token is None:
-                return Unauthenticated("This refresh token is not known here: sign in again.")
+                return Unauthenticated(NOT_KNOWN)
             if token.used_at is not None:
                 await store.revoke_family(connection, token.family_id, now)
                 ended.append(token.family_id)
@@ -161,7 +168,7 @@ class AccountService:
             if token.revoked_at is not None or token.expires_at <= now:
                 return Unauthenticated("This sign-in has ended: sign in again.")
             await store.use_refresh_token(connection, token_hash, now)
-            link = self._link(token.user_id, token.family_id, successor, now, token.device_id)
+            link = self._link(token.user_id, token.family_id, successor, device_id=token.device_id, client=client)
             await store.insert_refresh_token(connection, link)
             user = await store.find_user(connection, token.user_id)
             assert user is not None, "a token refers to its user"
@@ -179,9 +186,12 @@ class AccountService:
     async def logout(self, refresh_token: str) -> None:
         """End the sign-in that this token belongs to. Doing it again, or with an unknown token, changes nothing."""
         now = self._clock.now()
+        token_hash = refresh_token_hash(refresh_token)
+        if await self._database.read(lambda connection: store.find_refresh_token(connection, token_hash)) is None:
+            return
 
         async def work(connection: AsyncConnection) -> list[UUID]:
-            token = await store.find_refresh_token(connection, refresh_token_hash(refresh_token))
+            token = await store.find_refresh_token(connection, token_hash)
             if token is None:
                 return []
             await store.revoke_family(connection, token.family_id, now)
@@ -210,8 +220,13 @@ class AccountService:
 
     async def mint(self, user: str | UserId) -> str:
         """An access token for an existing user, named by email or id. Raises UnknownUser."""
-        email, user_id = (normal_email(user), None) if isinstance(user, str) else (None, user)
-        account = await self._database.read(lambda connection: store.find_account(connection, email=email, user_id=user_id))
+
+        async def find(connection: AsyncConnection) -> Account | None:
+            if isinstance(user, str):
+                return await store.find_account_by_emails(connection, email_spellings(user))
+            return await store.find_account(connection, user_id=user)
+
+        account = await self._database.read(find)
         if account is None:
             raise UnknownUser("There is no such user.")
         return self._access_token(account.user)
@@ -272,9 +287,11 @@ class AccountService:
         # who are new at the same time would cost each other their transaction, and a hundred of them give up.
         return await self._database.transact(work, isolation="committed")
 
-    async def _sign_in(self, user: User, device_id: DeviceId | None, *, new_password_hash: str | None = None) -> SignIn:
+    async def _sign_in(
+        self, user: User, device_id: DeviceId | None, client: Client, *, new_password_hash: str | None = None
+    ) -> SignIn:
         refresh_token, family_id = new_refresh_token(), self._ids.new()
-        link = self._link(user.user_id, family_id, refresh_token, self._clock.now(), device_id)
+        link = self._link(user.user_id, family_id, refresh_token, device_id=device_id, client=client)
 
         async def work(connection: AsyncConnection) -> None:
             if new_password_hash is not None:
@@ -285,8 +302,9 @@ class AccountService:
         return self._granted(user, family_id, refresh_token)
 
     def _link(
-        self, user_id: UserId, family_id: UUID, refresh_token: str, now: datetime, device_id: DeviceId | None
+        self, user_id: UserId, family_id: UUID, refresh_token: str, *, device_id: DeviceId | None, client: Client
     ) -> RefreshToken:
+        now = self._clock.now()
         return RefreshToken(
             token_hash=refresh_token_hash(refresh_token),
             family_id=family_id,
@@ -294,6 +312,7 @@ class AccountService:
             created_at=now,
             expires_at=now + self.refresh_lifetime,
             device_id=device_id,
+            network_mark=client.network_mark,
         )
 
     def _granted(self, user: User, family_id: UUID, refresh_token: str) -> SignIn:
@@ -302,11 +321,6 @@ class AccountService:
     def _access_token(self, user: User, sign_in: UUID | None = None) -> str:
         now = self._clock.now()
         return self._issuer.issue(user.user_id, user.display_name, token_id=self._ids.new(), now=now, sign_in=sign_in)
-
-
-def normal_email(email: str) -> str:
-    """An email as it is kept and looked up: without space around it, in lower case."""
-    return email.strip().lower()
 
 
 def _checked_email(email: str) -> str:

@@ -10,17 +10,19 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
+from secureconnect.accounts.client import Client
 from secureconnect.accounts.service import (
     DISPLAY_NAME_CHARS,
     EMAIL_CHARS,
     PASSWORD_CHARS,
     AccountService,
     SignIn,
-    normal_email,
 )
-from secureconnect.api.cookies import expired_cookie, refresh_token_of, refuse_other_sites, with_cookie
-from secureconnect.api.dependencies import Accounts, Limiter, SignedIn
+from secureconnect.accounts.sign_in_limits import Attempt
+from secureconnect.api.cookies import expired_cookie, refresh_token_of, refresh_tokens_of, refuse_other_sites, with_cookie
+from secureconnect.api.dependencies import Accounts, SignedIn, SigningIn
 from secureconnect.api.idempotency import IdempotencyKey
+from secureconnect.api.limits import address_of
 from secureconnect.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
 from secureconnect.api.problems import OPEN_TO_ALL, problems
 from secureconnect.errors import Unauthenticated
@@ -71,18 +73,19 @@ async def register(
     request: AnyRequest,
     data: JSONBody[Registration],
     accounts: Accounts,
-    limiter: Limiter,
+    sign_in_limits: SigningIn,
     idempotency_key: IdempotencyKey = None,
 ) -> Response[SignIn]:
     if data.cookie:
         refuse_other_sites(request)
-    await limiter.hit("register", _address(request))
+    client = await sign_in_limits.register(address_of(request))
     signed_in = await accounts.register(
         email=data.email,
         password=data.password,
         display_name=data.display_name,
         idempotency_key=idempotency_key,
         device_id=data.device_id,
+        client=client,
     )
     return _answer(request, accounts, signed_in, 201, as_cookie=data.cookie)
 
@@ -96,12 +99,15 @@ async def register(
     description="An access token for fifteen minutes, and a refresh token that buys the next.",
     responses=problems(422),
 )
-async def login(request: AnyRequest, data: JSONBody[Login], accounts: Accounts, limiter: Limiter) -> Response[SignIn]:
+async def login(request: AnyRequest, data: JSONBody[Login], accounts: Accounts, sign_in_limits: SigningIn) -> Response[SignIn]:
     if data.cookie:
         refuse_other_sites(request)
-    await limiter.hit("login_address", _address(request))
-    await limiter.hit("login", normal_email(data.email))
-    signed_in = await accounts.login(email=data.email, password=data.password, device_id=data.device_id)
+    attempt = Attempt(data.email, address_of(request), data.device_id, refresh_tokens_of(request))
+
+    async def sign_in(client: Client) -> SignIn:
+        return await accounts.login(email=data.email, password=data.password, device_id=data.device_id, client=client)
+
+    signed_in = await sign_in_limits.sign_in(attempt, sign_in)
     return _answer(request, accounts, signed_in, 200, as_cookie=data.cookie)
 
 
@@ -117,12 +123,14 @@ async def login(request: AnyRequest, data: JSONBody[Login], accounts: Accounts, 
     ),
     responses=problems(403),
 )
-async def refresh(request: AnyRequest, accounts: Accounts, data: JSONBody[RefreshTokenChoice | None] = None) -> Response[SignIn]:
+async def refresh(
+    request: AnyRequest, accounts: Accounts, sign_in_limits: SigningIn, data: JSONBody[RefreshTokenChoice | None] = None
+) -> Response[SignIn]:
     choice = data or RefreshTokenChoice()
     token = choice.refresh_token or refresh_token_of(request, choice.user_id)
     if token is None:
         raise Unauthenticated("Send a refresh_token, or the cookie of one signed-in user (with user_id when there are several).")
-    signed_in = await accounts.refresh(token)
+    signed_in = await accounts.refresh(token, sign_in_limits.client_at(address_of(request)))
     # What came as a cookie goes back as one: script must never come to see it.
     return _answer(request, accounts, signed_in, 200, as_cookie=not choice.refresh_token)
 
@@ -164,10 +172,6 @@ async def search(
     cursor: Cursor = None,
 ) -> Page[User]:
     return page_of(*await accounts.search(principal.user_id, q, limit=limit, after=decode_cursor(cursor)))
-
-
-def _address(request: AnyRequest) -> str:
-    return request.client.host if request.client else "unknown"
 
 
 def _answer(request: AnyRequest, accounts: AccountService, signed_in: SignIn, status: int, *, as_cookie: bool) -> Response[SignIn]:

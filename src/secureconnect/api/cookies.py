@@ -41,6 +41,11 @@ def refresh_token_of(request: Request[Any, Any, Any], user_id: UserId | None) ->
     return next(iter(tokens.values()))
 
 
+def refresh_tokens_of(request: Request[Any, Any, Any]) -> list[str]:
+    """The refresh tokens in all cookies, of whichever user: they show which accounts have signed in on this browser."""
+    return [value for name, value in request.cookies.items() if name.startswith(PREFIX)]
+
+
 def expired_cookie(request: Request[Any, Any, Any], token: str | None) -> list[Cookie]:
     """What makes the browser forget the cookie that held this token; nothing when it came in the body."""
     return [_cookie(request, name, "", 0) for name, value in request.cookies.items() if name.startswith(PREFIX) and value == token]

@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 
 from secureconnect.accounts.devices import DeviceService
 from secureconnect.accounts.service import AccountService, Principal
+from secureconnect.accounts.sign_in_limits import SignInLimits
 from secureconnect.calls.quality_log import QualityLog
 from secureconnect.calls.receipt_book import ReceiptBook
 from secureconnect.calls.ring_limits import RingLimits
@@ -39,6 +40,7 @@ ForApplication = NamedDependency[Webhooks]
 """The webhooks, for an application that proves to be ours; no person is signed in."""
 Ice = NamedDependency[IceServerList]
 Limiter = NamedDependency[RateLimiter]
+SigningIn = NamedDependency[SignInLimits]
 Ringing = NamedDependency[RingLimits]
 Additions = NamedDependency[AdditionLimits]
 HealthOf = NamedDependency[Health]

@@ -15,6 +15,7 @@ from secureconnect.accounts.application_tokens import ApplicationTokens
 from secureconnect.accounts.devices import DeviceService
 from secureconnect.accounts.ring_tokens import RingTokens
 from secureconnect.accounts.service import AccountService, Principal
+from secureconnect.accounts.sign_in_limits import SignInLimits
 from secureconnect.api import accounts as account_routes
 from secureconnect.api import asyncapi
 from secureconnect.api import calls as call_routes
@@ -73,6 +74,7 @@ class Services(Struct, frozen=True):
     application_tokens: ApplicationTokens
     ice: IceServerList
     limiter: RateLimiter
+    sign_in_limits: SignInLimits
     ring_limits: RingLimits
     addition_limits: AdditionLimits
     health_of: Health

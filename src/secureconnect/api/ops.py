@@ -1,18 +1,26 @@
 """Health and metrics: what a load balancer, an orchestrator and Prometheus ask."""
 
-from litestar import Response, get
+from typing import Any
+
+from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
+from msgspec.structs import replace
 
 from secureconnect.api.dependencies import HealthOf, MetricsOf
+from secureconnect.api.limits import address_of
 from secureconnect.api.problems import OPEN_TO_ALL
 from secureconnect.ops.health import HealthReport
 from secureconnect.ops.metrics import CONTENT_TYPE
+from secureconnect.ops.networks import is_inside
 
 NOT_WELL = {503: ResponseSpec(HealthReport, description="Degraded or draining, and why", generate_examples=False)}
 
 
-def _answer(report: HealthReport) -> Response[HealthReport]:
+def _answer(request: Request[Any, Any, Any], report: HealthReport) -> Response[HealthReport]:
+    """The whole report inside; outside, whether it is well: what stands behind it helps an attacker only."""
+    if not is_inside(address_of(request)):
+        report = replace(report, dependencies={})
     return Response(report, status_code=200 if report.is_good else 503, headers={"cache-control": "no-store"})
 
 
@@ -21,10 +29,11 @@ def _answer(report: HealthReport) -> Response[HealthReport]:
     tags=["operation"],
     security=OPEN_TO_ALL,
     summary="Every dependency",
+    description="As asked within the last second. `dependencies` is empty for clients with a public address.",
     responses=NOT_WELL,
 )
-async def health(health_of: HealthOf) -> Response[HealthReport]:
-    return _answer(await health_of.report())
+async def health(request: Request[Any, Any, Any], health_of: HealthOf) -> Response[HealthReport]:
+    return _answer(request, await health_of.report())
 
 
 @get("/health/live", tags=["operation"], security=OPEN_TO_ALL, summary="The process runs")
@@ -33,8 +42,8 @@ async def live() -> dict[str, str]:
 
 
 @get("/health/ready", tags=["operation"], security=OPEN_TO_ALL, summary="Send new work here, or not", responses=NOT_WELL)
-async def ready(health_of: HealthOf) -> Response[HealthReport]:
-    return _answer(await health_of.report(ready=True))
+async def ready(request: Request[Any, Any, Any], health_of: HealthOf) -> Response[HealthReport]:
+    return _answer(request, await health_of.report(ready=True))
 
 
 @get("/metrics", tags=["operation"], security=OPEN_TO_ALL, summary="For Prometheus", media_type=CONTENT_TYPE)

@@ -1,6 +1,7 @@
 """Whether this process can do its work, dependency by dependency. Asked by api.ops; app names what to ask.
 
-It tells the truth or nothing: every answer is a question put to the dependency just now, bounded in time.
+Every answer is a question put to the dependency within the last second, bounded in time: a flood of requests asks each dependency
+once a second.
 """
 
 import asyncio
@@ -12,6 +13,8 @@ from msgspec import Struct
 from secureconnect.clock import Clock
 
 PROBE_SECONDS = 2.0
+FRESH_SECONDS = 1.0
+"""How long an answer of a dependency is given again."""
 
 Probe = Callable[[], Awaitable[None]]
 
@@ -53,16 +56,27 @@ class Health:
         self._probes = probes
         self._beside = beside or {}
         self.draining = False
+        self._answers: dict[str, tuple[float, asyncio.Task[Dependency]]] = {}
 
     async def report(self, *, ready: bool = False) -> HealthReport:
         """Ask everything. With `ready`, only what work needs; and a process that goes away says so: it wants no new work."""
         asked = self._probes if ready else {**self._probes, **self._beside}
-        answers = await asyncio.gather(*(self._ask(probe) for probe in asked.values()))
+        answers = await asyncio.gather(*(self._answer_of(name, probe) for name, probe in asked.items()))
         dependencies = dict(zip(asked, answers, strict=True))
         status = "healthy" if all(one.status == "healthy" for one in answers) else "degraded"
         if ready and self.draining:
             status = "draining"
         return HealthReport(status, self._service, self._version, self._clock.now(), dependencies)
+
+    async def _answer_of(self, name: str, probe: Probe) -> Dependency:
+        """What the dependency answered within the last second; all who want to know at once share one question."""
+        now = self._clock.monotonic()
+        asked_at, asking = self._answers.get(name, (now - FRESH_SECONDS, None))
+        if asking is None or (asking.done() and now - asked_at >= FRESH_SECONDS):
+            asking = asyncio.create_task(self._ask(probe))
+            self._answers[name] = (now, asking)
+        # A client that goes away must not take the answer from the others.
+        return await asyncio.shield(asking)
 
     async def _ask(self, probe: Probe) -> Dependency:
         begun = self._clock.monotonic()

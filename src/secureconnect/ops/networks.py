@@ -39,6 +39,12 @@ def networks_of(address: str) -> tuple[Network, ...]:
     return Network(_prefix(found, CLIENT_PREFIX)), *wider
 
 
+def is_inside(address: str) -> bool:
+    """Return whether an address is of this machine or of a private network (RFC 1918, RFC 4193)."""
+    found = _parse(address)
+    return found is not None and (found.is_private or found.is_loopback)
+
+
 def _parse(address: str) -> IPv4Address | IPv6Address | None:
     text = address.strip()
     if text.startswith("["):  # [2001:db8::1]:443

@@ -52,7 +52,7 @@ LIMITS: Mapping[str, Limit] = {
     "login_device": Limit(10, by="device", shared=True),  # a device that has signed in to this account before
     "register": Limit(60, by="network", shared=True),  # each costs a slow hash and a row
     "sign_in": Limit(600, by="network"),  # requests to sign in or register, before the database is asked
-    "token": Limit(1200, by="network"),  # refresh and sign-out; hundreds of clients may share an address
+    "token": Limit(600, by="network"),  # refresh and sign-out; hundreds of clients may share an address
     # What reaches other people
     "call": Limit(120),  # requests that begin or change a call, whatever becomes of them
     "ring": Limit(10, shared=True),  # calls begun, and invitations
@@ -72,7 +72,7 @@ LIMITS: Mapping[str, Limit] = {
     "socket": Limit(120),  # handshakes
     # Without a user
     "page": Limit(12_000, by="network"),  # files of the web client: a load is some 70 of them
-    "probe": Limit(1200, by="network"),  # health and metrics
+    "probe": Limit(600, by="network"),  # health and metrics
     "film": Limit(600, by="network"),  # ranges of recordings, by signed links
     "application": Limit(600, by="application"),
 }
@@ -196,6 +196,10 @@ class RateLimiter:
                 await self._shared.take_back([self._count(use) for use in wanted if self._limits[use.name].shared], now)
             except Unavailable as failure:
                 self._leave_alone(failure)
+
+    def used(self, name: str, key: str) -> float:
+        """Return the share of a limit that this node has counted for a key, 0 to 1."""
+        return self._windows[name].used(key, self._now())
 
     def utilisation(self) -> dict[tuple[str, ...], float]:
         """Return how full the table of counters of each limit is, 0 to 1."""

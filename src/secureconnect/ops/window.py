@@ -48,6 +48,12 @@ class SlidingWindow:
             return max(ROUNDING, (_fades_to(last_count, limit - 1 - count) - passed) * self._seconds)
         return max(ROUNDING, (1 - passed + _fades_to(count, limit - 1)) * self._seconds)
 
+    def used(self, key: str, now: float) -> float:
+        """Return the share of the limit that is used, 0 to 1 (more when another counter allowed it)."""
+        passed = self._turn_to(now)
+        slot = self._slot(key)
+        return (self._last_counts.get(slot, 0) * (1 - passed) + self._counts.get(slot, 0)) / self.limit
+
     def add(self, key: str, now: float) -> None:
         """Count one at `now`, whatever the limit says: another counter has allowed it."""
         self._turn_to(now)

@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from secureconnect.calls.call import LeaveReason, Topology
 from secureconnect.ids import CallId, DeviceId, RecordingId, SessionId, UserId
+from secureconnect.signaling.raw_json import find_fault
 from secureconnect.signaling.sfu_frames import SFU_FRAMES, Source
 from secureconnect.signaling.views import CallView
 
@@ -29,6 +30,8 @@ MAX_TRACKS = 3
 """A microphone, a camera, a screen."""
 MAX_TILES = 200
 
+Epoch = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+"""No larger than what JavaScript can count."""
 Text64 = Annotated[str, Meta(max_length=64)]
 encode = msgspec.json.Encoder().encode
 
@@ -54,6 +57,10 @@ def _starts_with(raw: Raw, any_of: bytes) -> bool:
     return memoryview(raw)[0] in any_of
 
 
+def _named(member: str, fault: str | None) -> str | None:
+    return None if fault is None else f"{member}: {fault}"
+
+
 class OfferedTrack(Struct, frozen=True):
     """What is in the section `mid` of an offer to the SFU."""
 
@@ -66,7 +73,7 @@ class Offer(ClientMessage, tag="offer", kw_only=True):
 
     sdp: Raw
     connection_id: Text64 | UnsetType = UNSET
-    epoch: int | UnsetType = UNSET
+    epoch: Epoch | UnsetType = UNSET
     tracks: Annotated[list[OfferedTrack], Meta(max_length=MAX_TRACKS)] | UnsetType = UNSET
 
     def fault(self) -> str | None:
@@ -82,10 +89,12 @@ class IceCandidate(ClientMessage, tag="ice_candidate", kw_only=True):
 
     candidate: Raw
     connection_id: Text64 | UnsetType = UNSET
-    epoch: int | UnsetType = UNSET
+    epoch: Epoch | UnsetType = UNSET
 
     def fault(self) -> str | None:
-        return None if _starts_with(self.candidate, b"{n") else "candidate: expected an object or null"
+        if not _starts_with(self.candidate, b"{n"):
+            return "candidate: expected an object or null"
+        return _named("candidate", find_fault(self.candidate))
 
 
 class MuteAudio(ClientMessage, tag="mute_audio", kw_only=True):
@@ -124,7 +133,9 @@ class Quality(ClientMessage, tag="quality"):
     report: Raw | UnsetType = UNSET
 
     def fault(self) -> str | None:
-        return None if self.report is UNSET or _starts_with(self.report, b"{") else "report: expected an object"
+        if self.report is UNSET:
+            return None
+        return _named("report", find_fault(self.report)) if _starts_with(self.report, b"{") else "report: expected an object"
 
 
 class IceRestart(ClientMessage, tag="ice_restart", kw_only=True):
@@ -133,7 +144,7 @@ class IceRestart(ClientMessage, tag="ice_restart", kw_only=True):
     relayed: ClassVar[bool] = False
 
     connection_id: Text64 | UnsetType = UNSET
-    epoch: int | UnsetType = UNSET
+    epoch: Epoch | UnsetType = UNSET
 
 
 class Tile(Struct, frozen=True):
@@ -156,7 +167,7 @@ class View(ClientMessage, tag="view", kw_only=True):
 class Switched(ClientMessage, tag="switched", kw_only=True):
     """The sender shows the target's picture on the way of this epoch: the way before is not needed for it."""
 
-    epoch: int
+    epoch: Epoch
 
 
 class LeaveMessage(ClientMessage, tag="leave"):

@@ -3,7 +3,7 @@
 Every function takes the connection of a transaction that its caller opened; none of them hashes, signs or decides.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -49,6 +49,7 @@ class RefreshToken(Struct, frozen=True):
     used_at: datetime | None = None
     revoked_at: datetime | None = None
     device_id: DeviceId | None = None
+    network_mark: str | None = None
 
 
 class SignedInDevice(Struct, frozen=True):
@@ -107,6 +108,13 @@ async def find_account(connection: AsyncConnection, *, email: str | None = None,
     return None if row is None else Account(_user(row), row.password_hash)
 
 
+async def find_account_by_emails(connection: AsyncConnection, spellings: Sequence[str]) -> Account | None:
+    """The account with one of these emails: the first of them that there is an account for."""
+    query = _user_columns().add_columns(users.c.password_hash).where(users.c.email.in_(spellings))
+    found = {row.email: Account(_user(row), row.password_hash) for row in await connection.execute(query)}
+    return next((found[email] for email in spellings if email in found), None)
+
+
 async def search_users(connection: AsyncConnection, words: str, *, without: UserId, limit: int, after: UUID | None) -> list[User]:
     """Users of whose name a word, or whose email, begins with `words`; in the order they were made, those after `after`."""
     query = _user_columns().where(users.c.search_text.contains(f" {fold(words)}", autoescape=True), users.c.user_id != without)
@@ -131,6 +139,7 @@ async def insert_refresh_token(connection: AsyncConnection, token: RefreshToken)
             created_at=token.created_at,
             expires_at=token.expires_at,
             device_id=token.device_id,
+            network_mark=token.network_mark,
         )
     )
 

@@ -85,6 +85,8 @@ refresh_tokens = Table(
     Column("revoked_at", UtcDateTime, index=True),
     # The device that signed in, when it said which it is: to revoke it ends the family.
     Column("device_id", Uuid),
+    # A keyed hash of the network it came from: a stranger's failures do not lock out those who sign in from there.
+    Column("network_mark", String(32)),
 )
 
 conversations = Table(

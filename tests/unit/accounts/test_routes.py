@@ -1,7 +1,6 @@
-"""The account routes: shapes, cookies, other sites, limits. The rules behind them are tested in test_service.py."""
+"""The account routes: shapes, cookies, other sites. The rules behind them are tested in test_service.py."""
 
 import json
-import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,9 +10,11 @@ from litestar import Litestar, Request
 from litestar.di import Provide
 
 from secureconnect.accounts.service import AccountService, Principal
+from secureconnect.accounts.sign_in_limits import SignInLimits
 from secureconnect.api.accounts import routes
 from secureconnect.api.problems import EXCEPTION_HANDLERS
-from secureconnect.ops.ratelimit import Limit, RateLimiter
+from secureconnect.ops.ratelimit import RateLimiter
+from secureconnect.store import Database
 from tests.fakes.clock import ManualClock
 
 pytestmark = pytest.mark.anyio
@@ -23,12 +24,13 @@ ANSWER = {"user", "access_token", "refresh_token", "token_type", "expires_in"}
 
 
 @pytest.fixture
-def limiter(clock: ManualClock) -> RateLimiter:
-    return RateLimiter(clock=clock, enabled=False)
+def sign_in_limits(database: Database, clock: ManualClock) -> SignInLimits:
+    limiter = RateLimiter(clock=clock, enabled=False)
+    return SignInLimits(database=database, limiter=limiter, clock=clock, key=b"of the tests")
 
 
 @pytest.fixture
-def app(accounts: AccountService, limiter: RateLimiter) -> Litestar:
+def app(accounts: AccountService, sign_in_limits: SignInLimits) -> Litestar:
     async def principal(request: Request[Any, Any, Any]) -> Principal:
         return await accounts.authenticate(request.headers.get("authorization", "").removeprefix("Bearer "))
 
@@ -37,7 +39,7 @@ def app(accounts: AccountService, limiter: RateLimiter) -> Litestar:
         dependencies={
             "principal": Provide(principal),
             "accounts": Provide(lambda: accounts, sync_to_thread=False),
-            "limiter": Provide(lambda: limiter, sync_to_thread=False),
+            "sign_in_limits": Provide(lambda: sign_in_limits, sync_to_thread=False),
         },
         exception_handlers=EXCEPTION_HANDLERS,
     )
@@ -260,27 +262,6 @@ class TestPeople:
     async def test_only_the_signed_in_see_people(self, client: httpx2.AsyncClient) -> None:
         for path in ("/v1/users/me", "/v1/users?q=a"):
             assert (await client.get(path)).status_code == 401
-
-
-class TestLimits:
-    @pytest.fixture
-    def limiter(self, clock: ManualClock) -> RateLimiter:
-        return RateLimiter(clock=clock, limits={"login": Limit(3), "login_address": Limit(5), "register": Limit(2)})
-
-    async def test_guessing_one_password_is_limited_however_the_email_is_written(self, client: httpx2.AsyncClient) -> None:
-        spellings = ["ada@example.com", "ADA@example.com", " ada@example.com", "ada@example.com "]
-        answers = [await client.post("/v1/auth/login", json={"email": email, "password": "?"}) for email in spellings]
-        assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
-        assert answers[-1].json()["code"] == "rate_limited"
-        assert answers[-1].headers["retry-after"] == "80", "until the first of the three has faded"
-
-    async def test_trying_many_people_from_one_address_is_limited(self, client: httpx2.AsyncClient) -> None:
-        people = [{"email": f"{number}@example.com", "password": "?"} for number in range(6)]
-        assert [(await client.post("/v1/auth/login", json=who)).status_code for who in people] == [401] * 5 + [429]
-
-    async def test_registering_is_limited(self, client: httpx2.AsyncClient) -> None:
-        people = [ADA | {"email": f"{os.urandom(4).hex()}@example.com"} for _ in range(3)]
-        assert [(await client.post("/v1/auth/register", json=who)).status_code for who in people] == [201, 201, 429]
 
 
 async def test_every_route_is_described(app: Litestar) -> None:
