@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV = $(PYTHON) -m uv
 BIN = .venv/bin
 
-.PHONY: run test setup engines check cluster chaos races proofs
+.PHONY: run test setup engines check cluster chaos races proofs upgrade
 
 run: setup
 	$(BIN)/secureconnect demo
@@ -30,6 +30,13 @@ PAUSE = 1
 ONLY =
 chaos: setup engines
 	tests/namespace $(BIN)/python -m tests.chaos --count $(COUNT) --calls $(CALLS) --pause $(PAUSE) --keep $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json)
+
+# Replace three nodes of the commit FROM by this version, node by node, during UPGRADE_CALLS calls. Some minutes.
+FROM = 46c7e5d
+UPGRADE_CALLS = 100
+upgrade: setup engines
+	[ -d .upgrade/$(FROM)/.venv ] || $(PYTHON) -m tests.upgrade.checkout $(FROM) .upgrade/$(FROM)
+	tests/namespace $(BIN)/python -m tests.upgrade .upgrade/$(FROM) --calls $(UPGRADE_CALLS)
 
 setup: .venv/.ready
 

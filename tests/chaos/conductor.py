@@ -15,7 +15,9 @@ from tests.chaos.disturbances import Disturbance, Stage
 from tests.chaos.network import Network
 from tests.chaos.results import Options, Round
 from tests.cluster import Cluster, running_cluster
+from tests.fakes.haproxy import SHIPPED
 from tests.fakes.server import SECRET, ServerProcess
+from tests.upgrade.checkout import Checkout
 
 WIDE = {"requests_per_subject": 100_000, "requests_per_address": 1_000_000, "connections_per_address": 50_000}
 """The crowd comes from one address."""
@@ -26,8 +28,9 @@ ANSWER_BYTES = 2**22
 class Crowd:
     """The process of those who talk, as the conductor sees it."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, earlier: Checkout | None = None) -> None:
         self._options = options
+        self._earlier = earlier
         self._process: asyncio.subprocess.Process | None = None
 
     async def begin(self, disturbance: str) -> None:
@@ -58,11 +61,14 @@ class Crowd:
         return msgspec.json.decode(line)
 
     async def __aenter__(self) -> Self:
-        command = (sys.executable, "-m", "tests.chaos.crowd", msgspec.json.encode(self._options).decode())
+        python, folder = (self._earlier.python, self._earlier.folder) if self._earlier else (sys.executable, None)
+        command = (python, "-m", "tests.chaos.crowd", msgspec.json.encode(self._options).decode())
         pipe = asyncio.subprocess.PIPE
         # The robot's sockets believe whom OpenSSL believes.
         environment = os.environ | {"SSL_CERT_FILE": self._options.certificate}
-        self._process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=ANSWER_BYTES, env=environment)
+        self._process = await asyncio.create_subprocess_exec(
+            *command, stdin=pipe, stdout=pipe, limit=ANSWER_BYTES, env=environment, cwd=folder
+        )
         try:
             await self._answer()  # it has gathered
         except BaseException:
@@ -85,12 +91,23 @@ class Crowd:
 
 @asynccontextmanager
 async def shaken(
-    folder: Path, *, calls: int, callers: int, pause: float, patience: float, **settings: Any
+    folder: Path, *, calls: int, callers: int, pause: float, patience: float, earlier: Checkout | None = None, **settings: Any
 ) -> AsyncIterator[tuple[Cluster, Crowd]]:
-    """A cluster, and a crowd at it that talks. At the end everybody hangs up, and no call may be left over."""
-    async with running_cluster(folder, gateway_limits=WIDE, **{"RATE_LIMITS": "off", **settings}) as cluster:
+    """Run a cluster with calls that go on. At the end all hang up, and no call may remain.
+
+    With `earlier`, nodes, gateway configuration and clients are those of that version.
+    """
+    python = earlier.python if earlier else sys.executable
+    configuration = earlier.folder / "deploy/haproxy.cfg" if earlier else SHIPPED
+    async with running_cluster(
+        folder,
+        gateway_limits=WIDE,
+        gateway_configuration=configuration,
+        python=python,
+        **{"RATE_LIMITS": "off", **settings},
+    ) as cluster:
         options = Options(cluster.url, str(cluster.gateway.certificate), SECRET, calls, callers, pause, patience)
-        async with Crowd(options) as crowd:
+        async with Crowd(options, earlier) as crowd:
             yield cluster, crowd
             left_over = await crowd.leave()
         if left_over:
@@ -112,8 +129,13 @@ async def shake(
             await crowd.begin(one.name)
             await one.do(stage)
             round_ = await crowd.settle()
-            round_.faults += [fault for number, node in enumerate(cluster.nodes, 1) for fault in _faults_of(number, node)]
+            round_.faults += faults_of(cluster)
             done(round_)
+
+
+def faults_of(cluster: Cluster) -> list[str]:
+    """Return what each node has logged as an error of its own since it was last asked."""
+    return [fault for number, node in enumerate(cluster.nodes, 1) for fault in _faults_of(number, node)]
 
 
 def _faults_of(number: int, node: ServerProcess) -> list[str]:

@@ -10,7 +10,7 @@ from tests.fakes.certificates import self_signed
 from tests.fakes.program import Program
 from tests.fakes.server import SECRET
 
-CONFIGURATION = Path(__file__).parents[2] / "deploy/haproxy.cfg"
+SHIPPED = Path(__file__).parents[2] / "deploy/haproxy.cfg"
 SERVERS_A_BACKEND = 3
 RELOAD_SECONDS = 10.0
 
@@ -25,6 +25,8 @@ class Gateway(Program):
     def __init__(self, nodes: Sequence[int], *, port: int | None = None, **limits: int) -> None:
         """`limits`: GATEWAY_… settings in small letters, such as `connections_per_address`."""
         super().__init__(port)
+        self._configuration = self.folder / "haproxy.cfg"
+        self.configure(SHIPPED)
         self.certificate, key = self_signed(self.folder)
         bundle = self.folder / "bundle.pem"
         bundle.write_bytes(self.certificate.read_bytes() + key.read_bytes())
@@ -48,9 +50,13 @@ class Gateway(Program):
     def url(self) -> str:
         return f"https://127.0.0.1:{self.port}"
 
+    def configure(self, configuration: Path) -> None:
+        """Use this configuration from the next start or reload on."""
+        self._configuration.write_bytes(configuration.read_bytes())
+
     @property
     def command(self) -> Sequence[str]:
-        return (self.name, "-W", "-db", "-f", str(CONFIGURATION))
+        return (self.name, "-W", "-db", "-f", str(self._configuration))
 
     async def until_ready(self) -> None:
         """Return when every backend has a node that is ready."""

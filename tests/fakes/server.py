@@ -17,10 +17,14 @@ SECRET = "a-secret-of-the-tests_forty-characters.."
 
 
 class ServerProcess:
-    """One server. Its data and its port stay the same from one start to the next."""
+    """One server. Its data and its port stay the same from one start to the next.
 
-    def __init__(self, data_dir: Path, **settings: str) -> None:
+    `python` is the interpreter that runs it; that of another checkout runs another version from its next start on.
+    """
+
+    def __init__(self, data_dir: Path, *, python: str = sys.executable, **settings: str) -> None:
         self.data_dir = data_dir
+        self.python = python
         self.port = free_port()
         self._settings = {"JWT_SECRET": SECRET, "LOG_FORMAT": "json", "TURN": "off", "SFU": "off", "RECORDING": "off", **settings}
         self._process: asyncio.subprocess.Process | None = None
@@ -51,7 +55,7 @@ class ServerProcess:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SECURECONNECT_")}
         environment |= {f"SECURECONNECT_{name}": value for name, value in self._settings.items()}
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "secureconnect", "serve"),
+            *(self.python, "-m", "secureconnect", "serve"),
             *("--port", str(self.port), "--data-dir", str(self.data_dir)),
             env=environment,
             stderr=asyncio.subprocess.PIPE,
