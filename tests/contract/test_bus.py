@@ -172,7 +172,7 @@ class TestRead:
 
     async def test_without_a_position_there_are_no_entries(self, bus: Bus) -> None:
         seqs = await published(bus, *numbered(3))
-        assert await bus.read(TOPIC) == Backlog(seqs[-1], None, {})
+        assert await bus.read(TOPIC) == Backlog(seqs[-1], None, {}, [])
 
     async def test_it_gives_what_came_after_the_position(self, bus: Bus) -> None:
         seqs = await published(bus, *numbered(5))
@@ -181,6 +181,23 @@ class TestRead:
             assert backlog.head == seqs[-1]
             assert backlog.entries is not None
             assert [entry.body for entry in backlog.entries] == numbered(5)[number + 1 :]
+
+    async def test_the_position_of_a_subscription_is_the_last_entry_that_it_delivered(self, bus: Bus) -> None:
+        (first,) = await published(bus, b'{"n":0}')
+        heard: list[Entry] = []
+        await bus.subscribe(TOPIC, heard.append)
+        assert bus.position(TOPIC) == first
+        *_, last = await published(bus, *numbered(3))
+        await until(lambda: len(heard) == 3)
+        assert bus.position(TOPIC) == last
+        assert (await bus.read(TOPIC, first)).kept == heard
+
+    async def test_what_is_kept_is_given_even_when_something_is_gone(self, bus: Bus) -> None:
+        await bus.subscribe(TOPIC, lambda _: None)
+        assert bus.position(TOPIC) < (seqs := await published(bus, *numbered(2)))[0]
+        backlog = await bus.read(TOPIC, 1)
+        assert backlog.entries is None
+        assert [entry.seq for entry in backlog.kept] == seqs
 
     async def test_a_position_that_the_log_never_gave_is_not_answered(self, bus: Bus) -> None:
         seqs = await published(bus, *numbered(2))

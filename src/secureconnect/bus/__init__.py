@@ -29,11 +29,16 @@ class Entry(Struct, frozen=True, gc=False):
 
 
 class Backlog(NamedTuple):
-    """What a topic holds: `head` is the last seq given, `entries` those after the seq asked for (None when they are gone)."""
+    """What a topic holds at one moment.
+
+    `head` is the last seq given. `entries` are all entries after the seq asked for, None when some of them are gone. `kept` are
+    those that the log still has, whether or not some are gone.
+    """
 
     head: int
     entries: list[Entry] | None
     retained: dict[str, bytes]
+    kept: list[Entry]
 
 
 class BusFigures(Struct, frozen=True):
@@ -91,6 +96,10 @@ class Bus(Protocol):
 
     async def unsubscribe(self, topic: str) -> None:
         """Deliver no more of this topic."""
+        ...
+
+    def position(self, topic: str) -> int:
+        """The last seq that the subscription of this topic has delivered, or began behind. 0 if the topic was empty then."""
         ...
 
     async def read(self, topic: str, after: int | None = None) -> Backlog:

@@ -105,12 +105,14 @@ class MemoryBus:
             log.deliver = None
             self._rest(topic, log)
 
+    def position(self, topic: str) -> int:
+        return self._topics[topic].seq
+
     async def read(self, topic: str, after: int | None = None) -> Backlog:
         log = self._topics.get(topic) or self._create(topic)
-        entries = None
-        if after is not None and log.oldest <= after <= log.seq:
-            entries = [entry for entry in log.entries if entry.seq > after]
-        return Backlog(log.seq, entries, dict(log.retained))
+        kept = [entry for entry in log.entries if entry.seq > after] if after is not None else []
+        complete = after is not None and log.oldest <= after <= log.seq
+        return Backlog(log.seq, kept if complete else None, dict(log.retained), kept)
 
     async def run(self) -> None:
         """Nothing to do: publishing delivers."""

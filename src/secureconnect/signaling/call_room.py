@@ -3,6 +3,8 @@
 Fed by the bus through `signaling.hub`; `signaling.handlers` publishes for its seats. Half of the relay is here: plain calls only.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
 from secureconnect.bus import Backlog, Entry
@@ -15,7 +17,7 @@ from secureconnect.ids import CallId, UserId
 from secureconnect.signaling.hub import Channel
 from secureconnect.signaling.protocol import Ack, CallFrame, ErrorFrame, LeaveFrame, MediaState, encode, with_seq
 from secureconnect.signaling.relay_timer import RelayTimer
-from secureconnect.signaling.session import TokenBucket, is_for, message_bucket, missed, strike_bucket
+from secureconnect.signaling.session import TokenBucket, is_for, message_bucket, strike_bucket
 from secureconnect.signaling.sfu_frames import Muted
 from secureconnect.signaling.views import CallView, view_of
 
@@ -150,8 +152,8 @@ class CallRoom:
         if kept is not None:
             seat.media = _media.decode(kept)
 
-    def seat_down(self, seat: Seat, channel: Channel, welcome: bytes, head: int, backlog: Backlog) -> None:
-        """The socket is open: welcome, then what was missed, then what came while it opened.
+    def seat_down(self, seat: Seat, channel: Channel, welcome: bytes, head: int, missed: Iterable[Entry]) -> None:
+        """The socket is open: welcome, then what was missed up to `head`, then what came while it opened.
 
         Meanwhile the session may have left, or its client may have come back on another socket: then this one closes.
         """
@@ -160,7 +162,7 @@ class CallRoom:
             return
         seat.channel, seat.head = channel, head
         channel.send(welcome)
-        for entry in missed(backlog.entries or [], seat.session_id, seat.user_key):
+        for entry in missed:
             channel.send(with_seq(entry.seq, entry.body))
         waiting, seat.waiting = seat.waiting, None
         for entry in waiting or []:

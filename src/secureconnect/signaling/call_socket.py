@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 from msgspec import UNSET, Raw, Struct
 
-from secureconnect.bus import Backlog, Bus, call_topic
+from secureconnect.bus import Backlog, Bus, Entry, call_topic
 from secureconnect.calls.at_sfu import CallsAtSfu
 from secureconnect.calls.call import Call, Session
 from secureconnect.calls.service import CallService
@@ -24,7 +24,7 @@ from secureconnect.signaling.handlers import Handlers, OnReport
 from secureconnect.signaling.hub import Channel, Hub
 from secureconnect.signaling.protocol import ErrorFrame, IceServer, Limits, Welcome, encode
 from secureconnect.signaling.relay_timer import RelayTimer
-from secureconnect.signaling.session import ResumeTokens
+from secureconnect.signaling.session import ResumeTokens, missed
 from secureconnect.signaling.upgrade import Attachment, position_of, uuid_of
 
 log = structlog.get_logger(__name__)
@@ -57,16 +57,31 @@ class Position(Struct, frozen=True):
 
 
 class Opening(Struct, frozen=True):
-    """What is known when a seat is taken: where the log stood, and what was missed since `after` if the log still has it."""
+    """What is known when a seat is taken: where the log stands, where the client stands in it, and what the client must hear.
+
+    `seq` is where the client goes on: the last seq that it saw if it resumes, else the place of the snapshot.
+    """
 
     seat: Seat
     room: CallRoom
     backlog: Backlog
-    after: int | None
+    resumed: bool
+    seq: int
+    missed: list[Entry]
 
-    @property
-    def resumed(self) -> bool:
-        return self.backlog.entries is not None
+    @classmethod
+    def of(cls, seat: Seat, room: CallRoom, backlog: Backlog, *, after: int | None, before: int) -> "Opening":
+        """`after`: the last seq that a client saw which continues its session. `before`: a seq older than the opened session.
+
+        A session can be addressed as soon as the call lists it, which is before its log is read. What was acknowledged to others
+        in between is heard behind the snapshot, else it would be lost. The snapshot knows of it already, which does no harm.
+        """
+        resumed = after is not None and backlog.entries is not None
+        entries = backlog.entries or [] if resumed else [entry for entry in backlog.kept if entry.seq > before]
+        theirs = list(missed(entries, seat.session_id, seat.user_key))
+        if after is not None and resumed:
+            return cls(seat, room, backlog, True, after, theirs)
+        return cls(seat, room, backlog, False, theirs[0].seq - 1 if theirs else backlog.head, theirs)
 
 
 class CallSockets:
@@ -120,6 +135,7 @@ class CallSockets:
         topic = call_topic(call_id)
         resume = self._tokens.read(position.token, call_id) if position.token else None
         room = await self.hub.enter(topic)
+        before = self._bus.position(topic)
         opening = asyncio.ensure_future(self._calls.open_session(user_id, call_id, position.device_id, resume, position.attempt))
         try:
             call, session = await asyncio.shield(opening)
@@ -135,30 +151,29 @@ class CallSockets:
         try:
             if session.generation > 1:
                 self._bus.publish(topic, taken(session), sender=seat.session_id, target=seat.session_id)
-            backlog = await self._bus.read(topic, position.after if session.session_id == resume else None)
+            after = position.after if session.session_id == resume else None
+            backlog = await self._bus.read(topic, before if after is None else after)
         except BaseException:
             # The session is open for everybody else; whoever asked for it will not get a socket.
             self._spawn(self._give_back(room, seat))
             raise
         room.restore(seat, backlog)
         self._at_sfu.enter(Occupant(topic, call_id, user_id, seat.session_id), view, backlog.retained, seat.refuse)
-        came_back = session.session_id == resume
-        self.sessions["new" if not came_back else "renewed" if backlog.entries is None else "resumed"] += 1
-        return CallSocket(self, Opening(seat, room, backlog, position.after))
+        opened = Opening.of(seat, room, backlog, after=after, before=before)
+        self.sessions["new" if session.session_id != resume else "resumed" if opened.resumed else "renewed"] += 1
+        return CallSocket(self, opened)
 
-    def welcome(self, opening: Opening) -> tuple[bytes, int]:
-        """The first frame and the seq it stands at: where the client left off, or where the log is now, with a snapshot."""
-        seat, room = opening.seat, opening.room
+    def welcome(self, opening: Opening) -> bytes:
+        """The first frame: from where the client goes on, with a snapshot unless it resumes."""
+        seat, room, resumed = opening.seat, opening.room, opening.resumed
         call = room.call
         assert call is not None
-        resumed = opening.resumed
-        seq = opening.after if resumed and opening.after is not None else opening.backlog.head
         frame = Welcome(
             session_id=seat.session.session_id,
             user_id=seat.user_id,
             resume=self._tokens.make(seat.session.session_id, seat.call_id),
             resumed=resumed,
-            seq=seq,
+            seq=opening.seq,
             topology=call.topology,
             epoch=call.epoch,
             ice_servers=self._ice_servers(seat.user_id, seat.call_id),
@@ -166,7 +181,7 @@ class CallSockets:
             call=UNSET if resumed else call,
             media=UNSET if resumed else {key: Raw(value) for key, value in without_places(opening.backlog.retained).items()},
         )
-        return encode(frame), opening.backlog.head
+        return encode(frame)
 
     async def close(self, room: CallRoom, seat: Seat) -> None:
         """The socket is gone. Unless its session has left, the participant has the grace to come back."""
@@ -272,8 +287,8 @@ class CallSocket:
 
     def opened(self, channel: Channel) -> None:
         opening = self._opening
-        frame, head = self._sockets.welcome(opening)
-        opening.room.seat_down(opening.seat, channel, frame, head, opening.backlog)
+        frame = self._sockets.welcome(opening)
+        opening.room.seat_down(opening.seat, channel, frame, opening.backlog.head, opening.missed)
 
     def received(self, frame: bytes, now: float) -> None:
         self._sockets.handlers.receive(self._opening.room, self._opening.seat, frame, now)

@@ -7,12 +7,12 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from secureconnect.bus import Entry
+from secureconnect.bus import Entry, memory
 from secureconnect.calls.call import Session
 from secureconnect.ids import DeviceId
 from secureconnect.signaling.call_room import CallRoom, Seat
 from secureconnect.signaling.relay_timer import RelayTimer
-from tests.unit.signaling.world import ANN, BOB, CALL, NODE, TOPIC, Client, World
+from tests.unit.signaling.world import ANN, BOB, CALL, NODE, TOPIC, Client, World, comparable
 
 PHONE, LAPTOP = DeviceId(UUID(int=0xD0)), DeviceId(UUID(int=0xD1))
 
@@ -50,6 +50,38 @@ def test_who_is_given_up_while_the_session_opens_leaves_no_open_session(world: W
     bob = world.calls.call.participant(BOB)
     assert bob is not None
     assert not bob.connected
+
+
+def test_what_is_said_to_a_session_before_its_log_is_read_is_heard(world: World) -> None:
+    """Others know of a session once it is written down. What they say then is acknowledged, so the session must hear it."""
+    ann, bob = Client(world, ANN, PHONE), Client(world, BOB, LAPTOP)
+    ann.connect()
+    world.bus.before_read = [lambda: ann.say(type="offer", sdp="v=1", target_id=str(BOB), ref="1")]
+    bob.connect()
+    bob.say(type="reaction")
+    ann.say(type="offer", sdp="v=2", target_id=str(BOB), ref="2")
+    assert bob.link is not None
+    offers = [frame for frame in map(msgspec.json.decode, bob.link.unread) if frame["type"] == "offer"]
+    assert [frame["sdp"] for frame in offers] == ["v=1", "v=2"]
+    bob.read()
+    assert comparable(bob.snapshot) == world.fresh_snapshot()
+
+
+def test_a_session_whose_log_is_gone_hears_what_was_said_since_it_asked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing older: its welcome tells it to begin anew."""
+    monkeypatch.setattr(memory, "LOG_ENTRIES", 3)
+    ann, bob = Client(world, ANN, PHONE), Client(world, BOB, LAPTOP)
+    ann.connect()
+    bob.connect()
+    bob.read()
+    bob.lose()
+    for number in range(5):
+        ann.say(type="offer", sdp=f"old {number}", target_id=str(BOB))
+    world.bus.before_read = [lambda: ann.say(type="offer", sdp="new", target_id=str(BOB))]
+    link = bob.connect()
+    frames = [msgspec.json.decode(frame) for frame in link.unread]
+    assert (frames[0]["type"], frames[0]["resumed"]) == ("welcome", False)
+    assert [frame["sdp"] for frame in frames if frame["type"] == "offer"] == ["new"]
 
 
 def test_of_two_sockets_of_a_session_the_one_that_opened_last_stays(world: World) -> None:

@@ -235,7 +235,10 @@ class World:
 
 
 class Client:
-    """One device: its session, where it stands in the log, what it heard since its last fresh welcome, its snapshot."""
+    """One device: its session, where it stands in the log, what it heard since its last fresh welcome, its snapshot.
+
+    `knocked_at` is the last seq of the call before it asked for the session.
+    """
 
     def __init__(self, world: World, user_id: UserId, device_id: DeviceId) -> None:
         self.world = world
@@ -244,6 +247,7 @@ class Client:
         self.opening: Attachment | None = None
         self.link: Link | None = None
         self._greeted = False
+        self._head = 0
         self.forget()
 
     def forget(self) -> None:
@@ -252,12 +256,14 @@ class Client:
         self.resume: str | None = None
         self.seq = 0
         self.began_at = 0
+        self.knocked_at = 0
         self.heard: list[int] = []
         self.refusals: list[Refused] = []
         self.snapshot: Snapshot | None = None
 
     def knock(self) -> None:
         """Ask for a socket, with all one remembers. Raises what the service refuses with."""
+        self._head = self.world.bus.published[-1].seq if self.world.bus.published else 0
         query = {"call_id": str(CALL), "device_id": str(self.device_id)}
         if self.resume is not None:
             query |= {"resume": self.resume, "seq": str(self.seq)}
@@ -325,6 +331,7 @@ class Client:
         else:
             self.forget()
             self.began_at = self.seq = welcome.seq
+            self.knocked_at = self._head
             self.snapshot = opening(welcome)
             assert self.snapshot is not None
         self.session_id, self.resume, self._greeted = welcome.session_id, welcome.resume, True

@@ -106,10 +106,13 @@ class RedisBus:
         if subscription is not None and subscription.place in self._doorbells:
             await self._doorbells[subscription.place].remove(channel)
 
+    def position(self, topic: str) -> int:
+        return self._subscriptions[channel_of(topic)].last
+
     async def read(self, topic: str, after: int | None = None) -> Backlog:
         stored = await self._read(topic, after)
         complete = after is not None and stored.head > 0 and stored.oldest <= after <= stored.head
-        return Backlog(stored.head, stored.entries if complete else None, stored.retained)
+        return Backlog(stored.head, stored.entries if complete else None, stored.retained, stored.entries)
 
     async def ping(self) -> None:
         await _within(self._places.ping())
