@@ -6,16 +6,17 @@ from rich.text import Text
 
 from secureconnect.calls.trace import CalleeTrace, CallTrace, TraceEntry
 from secureconnect.ids import short
+from secureconnect.terminal import foreign
 
 
 def as_table(trace: CallTrace) -> Group:
     """The call in a sentence, then each callee: a sentence, and everything that happened in the order of time."""
     parts: list[Text | Table] = [
-        Text(trace.summary, style="bold"),
+        foreign(trace.summary, "bold"),
         Text(f"begun {trace.created_at:%Y-%m-%d %H:%M:%S.%f} UTC", "dim"),
     ]
     for callee in trace.callees:
-        parts += [Text(), Text.assemble((callee.display_name, "bold cyan"), "  ", callee.summary)]
+        parts += [Text(), Text.assemble(foreign(callee.display_name, "bold cyan"), "  ", foreign(callee.summary))]
         if callee.devices:
             parts.append(_events_of(trace, callee))
     if trace.sessions:
@@ -30,7 +31,7 @@ def _sessions_of(trace: CallTrace) -> Table:
         table.add_column(heading)
     for one in trace.sessions:
         table.add_row(
-            Text(names.get(one.user_id, "caller" if one.user_id == trace.caller_id else short(one.user_id))),
+            foreign(names.get(one.user_id, "caller" if one.user_id == trace.caller_id else short(one.user_id))),
             short(one.session_id),
             *(f"{moment:%H:%M:%S}" for moment in (one.first_at, one.last_at)),
             *(
@@ -59,7 +60,7 @@ def _events_of(trace: CallTrace, callee: CalleeTrace) -> Table:
     ]
     for at, name, entry in sorted(rows, key=lambda row: row[0]):
         cells = (f"{(at - begun).total_seconds():.3f} s", name, *_words(entry))
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(foreign(cell) for cell in cells))
     return table
 
 

@@ -6,6 +6,7 @@ import msgspec
 from rich.table import Table
 
 from secureconnect.doctor.finding import Finding, Verdict
+from secureconnect.terminal import foreign
 
 SIGNS = {Verdict.OK: "[green]✓[/]", Verdict.FAILED: "[red]✗[/]", Verdict.SKIPPED: "[dim]–[/]"}  # noqa: RUF001  (a dash on purpose)
 
@@ -20,13 +21,8 @@ def as_table(findings: Sequence[Finding]) -> Table:
     for heading in ("", "what", "found", "what to do"):
         table.add_column(heading, overflow="fold")
     for one in findings:
-        table.add_row(SIGNS[one.verdict], one.subject, _plain(one.detail), _plain(one.advice))
+        table.add_row(SIGNS[one.verdict], one.subject, foreign(one.detail), foreign(one.advice))
     return table
-
-
-def _plain(text: str) -> str:
-    """Text of others, in which brackets mean nothing."""
-    return text.replace("[", r"\[")
 
 
 def as_json(findings: Sequence[Finding]) -> str:

@@ -20,6 +20,7 @@ from secureconnect.robot.headless import Rehearsal
 from secureconnect.robot.live import Visit
 from secureconnect.robot.network import NO_ADDRESS, has_media_address
 from secureconnect.robot.problems import ClientError
+from secureconnect.terminal import foreign
 
 
 async def run_demo_people(base_url: str, data_dir: Path, console: Console) -> None:
@@ -46,7 +47,7 @@ async def run_headless(base_url: str, data_dir: Path, console: Console) -> int:
         try:
             good = await Rehearsal(await seed(base_url, data_dir, http, clock), clock).run(console)
         except ClientError as failure:
-            console.print(f"[red]{failure}[/]")
+            console.print(foreign(str(failure), "red"))
             return 1
     console.print("[green]Both heard and saw each other.[/]" if good else "[red]They did not hear and see each other.[/]")
     return 0 if good else 1
@@ -70,7 +71,7 @@ async def run_call(
             visit = Visit(client, ConversationId(conversation_id), clock)
             heard = await visit.run(file=file, seconds=seconds, console=console)
         except (ClientError, FFmpegError) as failure:
-            console.print(f"[red]{failure}[/]")
+            console.print(foreign(str(failure), "red"))
             return 1
     return 0 if heard else 1
 

@@ -14,6 +14,7 @@ from secureconnect.ids import SessionId
 from secureconnect.robot.call import CallSession
 from secureconnect.robot.forwarded import Forwarded
 from secureconnect.robot.peer import Peer
+from secureconnect.terminal import foreign
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def table(title: str, lines: Sequence[Line]) -> Table:
     made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     made.add_column("")
     for line in lines:
-        made.add_column(f"{line.listener} from {line.speaker}", justify="right")
+        made.add_column(foreign(f"{line.listener} from {line.speaker}"), justify="right")
     made.add_row("connection", *(f"[green]{line.state}[/]" if line.state == "connected" else line.state for line in lines))
     made.add_row("last event", *("-" if line.seq is None else str(line.seq) for line in lines))
     made.add_row("picture", *(f"{line.size[0]}x{line.size[1]}" if line.frames else "-" for line in lines))

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from msgspec import Raw, json, to_builtins
 from rich.table import Table
-from rich.text import Text
 
 from secureconnect.ids import short
+from secureconnect.terminal import foreign
 from secureconnect.webhooks import Kept
 
 
@@ -25,7 +25,7 @@ def as_table(events: Sequence[Kept]) -> Table:
             one.outcome or "waits",
             one.detail or "",
         )
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(foreign(cell) for cell in cells))
     return table
 
 
