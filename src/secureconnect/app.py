@@ -44,6 +44,8 @@ class Application(Parts):
             await self.webhooks.start()
             own_servers.append(self.webhooks.run)
         if self.films is not None:
+            if self.settings.recording_dir is None:
+                await asyncio.to_thread(self.recorder.adopt)
             await self.films.start()
             own_servers.append(self.films.run)
         books = (self.quality.run, self.receipts.run, self.ended.run, self.purge.run)

@@ -1,6 +1,7 @@
 """The commands. Nothing else reads arguments; each makes settings, calls one function and turns its end into an exit status."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
@@ -14,22 +15,24 @@ import uvloop
 from cyclopts import App, Parameter
 from msgspec import json
 from rich.console import Console
+from rich.text import Text
 
 from secureconnect.accounts.application_tokens import ApplicationTokens
 from secureconnect.app import Application
 from secureconnect.calls.traces import CallTraces
 from secureconnect.clock import SystemClock
 from secureconnect.config import ConfigurationError, Settings, load_settings
-from secureconnect.data_dir import shared_secret
+from secureconnect.data_dir import UMASK, restrict, shared_secret
 from secureconnect.errors import ServiceError
 from secureconnect.ids import CallId
 from secureconnect.ops.logging import set_up_logging
 from secureconnect.parts import VERSION
-from secureconnect.server import Server, allow_open_files, listen
+from secureconnect.server import Server, allow_open_files, listen, listen_for_metrics
 from secureconnect.store import Database, open_database
 from secureconnect.store.probes import sqlite_file
 from secureconnect.store.schema import migrate as migrate_schema
 from secureconnect.store.webhooks import events_after, send_again
+from secureconnect.terminal import foreign
 
 if TYPE_CHECKING:
     from secureconnect.load.report import Report
@@ -56,13 +59,14 @@ DataDir = Annotated[Path | None, Parameter(help="Where the database and generate
 
 def main() -> None:
     """The entry point of the program."""
+    os.umask(UMASK)
     try:
         app()
     except ConfigurationError as failure:
-        console.print(f"[red]secureconnect:[/] {failure}", highlight=False)
+        _complain(str(failure))
         sys.exit(2)
     except ServiceError as failure:
-        console.print(f"[red]secureconnect:[/] {failure.detail}", highlight=False)
+        _complain(failure.detail)
         sys.exit(1)
 
 
@@ -294,15 +298,16 @@ def print_config(*, config: ConfigFile = None) -> None:
     """Every setting with its value and a sentence on it; secrets are not shown."""
     settings = load_settings(config)
     for name, field in Settings.model_fields.items():
-        console.print(f"[bold]{name}[/] = {getattr(settings, name)!r}", highlight=False)
+        console.print(Text.assemble((name, "bold"), f" = {getattr(settings, name)!r}"), highlight=False)
         console.print(f"    {field.description}", style="dim", highlight=False)
 
 
 async def _serve(settings: Settings, beside: Callable[[str], Coroutine[Any, Any, int]] | None = None) -> int:
     """Serve until told to stop; with `beside`, run it against the server and stop when it ends."""
     listener = listen(settings)
+    restrict(settings)
     allow_open_files(settings.max_sockets)
-    server = Server(Application(settings), listener)
+    server = Server(Application(settings), listener, listen_for_metrics(settings))
     serving = asyncio.create_task(server.serve())
     listening = asyncio.create_task(server.listening.wait())
     await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
@@ -318,6 +323,10 @@ async def _serve(settings: Settings, beside: Callable[[str], Coroutine[Any, Any,
     await asyncio.wait({companion})
     await serving
     return 0 if companion.cancelled() else companion.result()
+
+
+def _complain(words: str) -> None:
+    console.print(Text.assemble(("secureconnect:", "red"), " ", foreign(words)), highlight=False)
 
 
 def _settings(config: Path | None, **overrides: Any) -> Settings:
@@ -348,7 +357,7 @@ def _measure(run: "Coroutine[Any, Any, Report]", *, as_json: bool) -> None:
     try:
         report = _run(run)
     except LoadError as failure:
-        console.print(f"[red]secureconnect:[/] {failure}", highlight=False)
+        _complain(str(failure))
         sys.exit(1)
     if as_json:
         sys.stdout.write(report.to_json().decode() + "\n")

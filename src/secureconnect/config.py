@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from secureconnect.bus.address import SCHEMES, address_of
+from secureconnect.http.origins import NULL, parse_origin
 from secureconnect.media.ice import TurnServer
 from secureconnect.media.pool import SfuServer
 from secureconnect.recording import objects
@@ -24,6 +25,8 @@ SERVICES = {"auth": 8080, "chat": 8082, "video": 8083}
 """What a process may serve, and the port it takes when it serves nothing else."""
 PUSH_SERVICES = ("fcm.googleapis.com", "updates.push.services.mozilla.com", ".notify.windows.com", ".push.apple.com")
 """Those of Chromium, Firefox, Edge and Safari."""
+SQLITE_NAME = "secureconnect.sqlite3"
+"""The database's file in data_dir."""
 NOT_A_SETTING = PREFIX + "TOKEN"
 """What `secureconnect call` reads its access token from; other commands are not disturbed by it."""
 
@@ -43,6 +46,13 @@ class Settings(BaseSettings):
         ge=0,
         le=65535,
         description="Port to listen on; 0 takes a free one. With one service alone: auth 8080, chat 8082, video 8083.",
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address that /metrics listens on.")
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port of /metrics; default port plus 1000, 0 takes a free one. The same as port: beside the API, as in 0.1.",
     )
     services: str = Field(
         ",".join(SERVICES),
@@ -185,6 +195,27 @@ class Settings(BaseSettings):
             raise ValueError("must have at least 32 characters; `openssl rand -base64 48` makes one")
         return value
 
+    @field_validator("public_url")
+    @classmethod
+    def _origin_alone(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        origin = value.removesuffix("/")
+        if not origin.startswith(("http://", "https://")) or parse_origin(origin) is None:
+            raise ValueError(
+                "must be an origin, as https://calls.example.com: every address of the client begins at the root, so it needs a "
+                "host name of its own and cannot live below a path"
+            )
+        return origin
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins_only(cls, value: list[str]) -> list[str]:
+        wrong = next((text for text in value if text != NULL and parse_origin(text.rstrip("/")) is None), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong!r} is no origin: write scheme, host and port, as https://chat.example.com")
+        return value
+
     @field_validator("bus_url")
     @classmethod
     def _known_bus(cls, value: str) -> str:
@@ -290,6 +321,14 @@ class Settings(BaseSettings):
         return min(10.0, self.grace_seconds / 3) if self.is_bus_shared else 0.0
 
     @property
+    def metrics_listener(self) -> tuple[str, int] | None:
+        """Host and port that /metrics listens on; None when it is beside the API."""
+        if self.metrics_port is not None:
+            return None if self.metrics_port == self.port != 0 else (self.metrics_host, self.metrics_port)
+        other = self.port + 1000 if self.port < 64_536 else self.port - 1000
+        return self.metrics_host, other if self.port else 0
+
+    @property
     def served(self) -> tuple[str, ...]:
         """The names of what this process serves."""
         return tuple(self.services.split(","))
@@ -312,7 +351,7 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """The database's URL, with the default filled in."""
-        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'secureconnect.sqlite3'}"
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.resolve() / SQLITE_NAME}"
 
 
 def load_settings(config_file: Path | None = None, **overrides: Any) -> Settings:

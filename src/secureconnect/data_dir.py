@@ -3,19 +3,54 @@
 import fcntl
 import os
 import secrets
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 import structlog
 
-from secureconnect.config import ConfigurationError, Settings
+from secureconnect.config import SQLITE_NAME, ConfigurationError, Settings
 from secureconnect.push.vapid import VapidKey, new_private_key
 
 log = structlog.get_logger(__name__)
 
 SECRET_FILE = "jwt_secret"  # noqa: S105  (a file's name)
 VAPID_FILE = "vapid_private_key"
+LOCK_FILE = "lock"
+SQLITE_FILES = ("", "-wal", "-shm", "-journal")
+"""What SQLite keeps beside its file, by what is appended to its name."""
+OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+UMASK = 0o077
+"""Of the process: what it makes is its user's alone."""
+
+
+def open_to_others(settings: Settings) -> list[Path]:
+    """Return what we keep in the data directory, itself included, that other users of the machine can get at."""
+    return [path for path in _ours(settings) if stat.S_IMODE(path.lstat().st_mode) & OF_OTHERS]
+
+
+def restrict(settings: Settings) -> None:
+    """Take from other users what 0.1 left open to them: the data directory becomes 0700, its files 0600."""
+    opened = open_to_others(settings)
+    for path in opened:
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    if opened:
+        log.warning("data directory was open to others", folder=str(settings.data_dir), paths=len(opened))
+
+
+def _ours(settings: Settings) -> Iterator[Path]:
+    """What this user owns and this program made: never a folder that is everyone's, as /tmp, nor what else lies in it."""
+    home = settings.data_dir.resolve()
+    names = [SECRET_FILE, VAPID_FILE, LOCK_FILE]
+    if not settings.is_database_shared and settings.database_url is None:
+        names += [f"{SQLITE_NAME}{suffix}" for suffix in SQLITE_FILES]
+    files = [home / name for name in names]
+    folders = [home / "recordings", home / "recordings" / "films", home / "recordings" / "scratch"]
+    found = [path for path in (*files, *folders) if path.exists() and not path.is_symlink() and path.stat().st_uid == os.geteuid()]
+    if found and home.stat().st_uid == os.geteuid() and not home.stat().st_mode & stat.S_ISVTX:
+        yield home
+    yield from found
 
 
 def claim(data_dir: Path) -> IO[str]:
@@ -23,8 +58,8 @@ def claim(data_dir: Path) -> IO[str]:
 
     Raises ConfigurationError when another server holds it: each would take the other for one that was killed.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
-    file = (data_dir / "lock").open("w")
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = (data_dir / LOCK_FILE).open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -65,7 +100,7 @@ def vapid_key(settings: Settings) -> VapidKey | None:
 def _kept(path: Path, words: str, make: Callable[[], str]) -> str:
     """What is in the file; before that, what `make` makes is put there. Raises ConfigurationError when there is nothing in it."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_private(path, make())
         log.info(words, file=str(path))
     text = path.read_text().strip()

@@ -2,6 +2,7 @@
 
 ServiceError                    code, HTTP status, title; the docstring's first line is the default detail
 ├── BadRequest                  400 malformed
+│   ├── PathNotCanonical        400 path_not_canonical
 │   ├── TokenInQuery            400 token_in_query
 │   └── BadSdp                  400 bad_sdp
 ├── Unauthenticated             401 unauthenticated
@@ -13,6 +14,7 @@ ServiceError                    code, HTTP status, title; the docstring's first 
 │   └── OriginNotAllowed        403 origin_not_allowed
 ├── NotFound                    404 not_found
 ├── MethodNotAllowed            405 method_not_allowed
+├── RequestTimeout              408 request_timeout
 ├── Conflict                    409 conflict
 │   ├── EmailTaken              409 email_taken
 │   ├── CallEnded               409 call_ended
@@ -32,7 +34,9 @@ ServiceError                    code, HTTP status, title; the docstring's first 
 │   ├── DuplicateCallee         422 duplicate_callee
 │   ├── TooManyParticipants     422 too_many_participants
 │   └── IdempotencyKeyReused    422 idempotency_key_reused
+├── UpgradeRequired             426 upgrade_required
 ├── RateLimited                 429 rate_limited
+├── HeadTooLarge                431 head_too_large
 ├── Internal                    500 internal
 └── Unavailable                 503 unavailable
     ├── OutcomeUnknown          503 outcome_unknown
@@ -76,6 +80,12 @@ class BadSdp(BadRequest):
     """The session description is not one that the SFU takes."""
 
     code = "bad_sdp"
+
+
+class PathNotCanonical(BadRequest):
+    """Write the path in its plain form: unreserved characters only, no empty or dot segments, no slash at the end."""
+
+    code = "path_not_canonical"
 
 
 class TokenInQuery(BadRequest):
@@ -140,6 +150,27 @@ class MethodNotAllowed(ServiceError):
 
     status = 405
     code = "method_not_allowed"
+
+
+class RequestTimeout(ServiceError):
+    """The request did not arrive in time."""
+
+    status = 408
+    code = "request_timeout"
+
+
+class UpgradeRequired(ServiceError):
+    """This address speaks WebSocket version 13 (RFC 6455) only."""
+
+    status = 426
+    code = "upgrade_required"
+
+
+class HeadTooLarge(ServiceError):
+    """The headers of the request are too large."""
+
+    status = 431
+    code = "head_too_large"
 
 
 class Conflict(ServiceError):

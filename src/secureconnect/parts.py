@@ -23,7 +23,7 @@ from secureconnect.accounts.ring_tokens import RingTokens
 from secureconnect.accounts.service import AccountService
 from secureconnect.accounts.sign_in_limits import SignInLimits
 from secureconnect.accounts.verification import TokenVerifier
-from secureconnect.api.http import Services, create_api
+from secureconnect.api.http import Place, Services, create_api
 from secureconnect.api.problems import plain_answer
 from secureconnect.bus import open_bus, open_counts
 from secureconnect.calls.quality_log import QualityLog
@@ -39,6 +39,8 @@ from secureconnect.clock import CorrectedClock, SystemClock, unix_microseconds
 from secureconnect.config import Settings
 from secureconnect.data_dir import shared_secret, vapid_key
 from secureconnect.errors import ServiceError
+from secureconnect.http.origins import Origins
+from secureconnect.http.proxies import TrustedProxies
 from secureconnect.ids import ConversationId, DeviceId, IdFactory, NodeId, UserId
 from secureconnect.instruments import (
     CallCounter,
@@ -126,6 +128,7 @@ class Parts:
         self.timers = self._make_timers()
 
         # How they reach it
+        self.place = self._make_place()
         self.turn = own_turn(settings, self.keys, self.clock)
         self.ice = self._make_ice()
         self.at_sfu = self.sfu.seats(self.calls, self.bus, self.metrics, node=str(self.node_id))
@@ -152,6 +155,16 @@ class Parts:
             ),
             refresh_lifetime=timedelta(days=settings.refresh_token_days),
             ended=self.ended,
+        )
+
+    def _make_place(self) -> Place:
+        settings = self.settings
+        return Place(
+            proxies=TrustedProxies(settings.trusted_proxies),
+            origins=Origins(settings.allowed_origins, settings.public_url),
+            public_url=settings.public_url,
+            is_tls=settings.tls_certificate is not None,
+            shows_metrics=settings.metrics_listener is None,
         )
 
     def _make_devices(self) -> DeviceService:
@@ -298,7 +311,8 @@ class Parts:
             gate=Gate(
                 endpoints={path: admit for name in settings.served for path, admit in endpoints.get(name, {}).items()},
                 authenticate=self._authenticate,
-                allowed_origins=frozenset(settings.allowed_origins),
+                origins=self.place.origins,
+                proxies=self.place.proxies,
             ),
             problem_of=self._refusal,
             monotonic=self.clock.monotonic,
@@ -365,7 +379,7 @@ class Parts:
             health_of=self.health,
             metrics_of=self.metrics,
         )
-        return create_api(services, served=self.settings.served, version=VERSION, allowed_origins=self.settings.allowed_origins)
+        return create_api(services, served=self.settings.served, version=VERSION, place=self.place)
 
     # What must go up, handed down
 

@@ -5,6 +5,7 @@ Made by parts, asked by the doctor.
 
 import hashlib
 import os
+import shutil
 import stat
 from functools import cached_property
 from pathlib import Path
@@ -21,12 +22,21 @@ class Recorder:
 
     def __init__(self, settings: Settings) -> None:
         self.trouble = _trouble_of(settings)
-        home = settings.data_dir.resolve() / "recordings"
+        self._home = home = settings.data_dir.resolve() / "recordings"
         self.written: Path = settings.recording_dir.resolve() if settings.recording_dir is not None else _within_reach(home)
         self.scratch: Path = home / "scratch"
         self.films: Path | None = home / "films" if settings.recording_store is None else None
         """The folder of our own choosing that films are kept in."""
         self.store_url: str = settings.recording_store or (home / "films").as_uri()
+
+    def adopt(self) -> None:
+        """Take over what an SFU wrote where version 0.1 had it write, when that folder is out of its reach by now."""
+        before = self._home / "written"
+        if self.written == before or not before.is_dir():
+            return
+        self.written.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for recording in before.iterdir():
+            shutil.move(recording, self.written / recording.name)
 
     @property
     def folder(self) -> Path | None:

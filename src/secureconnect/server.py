@@ -8,15 +8,17 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
 from types import FrameType
 
 import structlog
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
+from secureconnect.api.edge import Edge
+from secureconnect.api.metrics_page import MetricsPage
 from secureconnect.app import Application
 from secureconnect.config import ConfigurationError, Settings
+from secureconnect.http_protocol import KEEP_ALIVE_SECONDS, PatientProtocol
 from secureconnect.parts import VERSION
 
 log = structlog.get_logger(__name__)
@@ -27,83 +29,11 @@ BACKLOG = 4096
 SPARE_FILES = 256
 """Open files besides the sockets: connections to the database and the bus, requests, files."""
 
-REQUEST_SECONDS = 30.0
-"""How long a request may take to arrive, from the first byte or the opened connection to the last byte of its body."""
-KEEP_ALIVE_SECONDS = 75
-"""How long an idle connection stays: longer than deploy/haproxy.cfg keeps one (60), so that it is never we who close it just as the
-gateway sends the next request over it, which it cannot know to repeat."""
-HEAD_BYTES = 32_768
-"""Twice what HAProxy takes: a token, cookies, and room. What comes whole in one piece may be longer."""
-
-
-class PatientProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP, with an end to its patience.
-
-    By itself it waits for ever for a request that has begun, and keeps a head that does not end: anybody could hold connections
-    and fill the memory before saying who they are.
-    """
-
-    _deadline: asyncio.TimerHandle | None = None
-    _in_head = False
-    _head_bytes = 0
-    _ended_one = False
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(transport)
-        self._expect_request()
-
-    def data_received(self, data: bytes) -> None:
-        self._ended_one = False
-        super().data_received(data)
-        # Of a piece that also ended the request before, nobody knows how much is head.
-        if self._in_head and not self._ended_one:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES:
-                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._in_head, self._head_bytes = True, 0
-        self._expect_request()
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        self._ended_one = True
-        self._stop_expecting()
-        super().on_message_complete()
-
-    def handle_websocket_upgrade(self) -> None:
-        self._stop_expecting()
-        super().handle_websocket_upgrade()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_expecting()
-        super().connection_lost(exc)
-
-    def _expect_request(self) -> None:
-        self._stop_expecting()
-        self._deadline = self.loop.call_later(REQUEST_SECONDS, self._refuse, HTTPStatus.REQUEST_TIMEOUT)
-
-    def _stop_expecting(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _refuse(self, status: HTTPStatus) -> None:
-        # In the middle of an answer there is no place for another. Before the first request there is no cycle.
-        if self.cycle is None or self.cycle.response_complete:  # type: ignore[redundant-expr]
-            head = f"HTTP/1.1 {status.value} {status.phrase}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-            self.transport.write(head.encode())
-        self.transport.close()
-
 
 class Server(uvicorn.Server):
     """uvicorn on our port, with our start and stop around it; `listening` is set once it takes connections."""
 
-    def __init__(self, application: Application, listener: socket.socket) -> None:
+    def __init__(self, application: Application, listener: socket.socket, metrics_listener: socket.socket | None = None) -> None:
         settings = application.settings
         super().__init__(
             uvicorn.Config(
@@ -116,8 +46,8 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 date_header=True,
-                proxy_headers=True,
-                forwarded_allow_ips=settings.trusted_proxies,
+                # Read by api.edge, and for sockets by the gate.
+                proxy_headers=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 # Half of the time for requests and sockets to end, half for what must be written down after them.
                 timeout_graceful_shutdown=max(1, int(settings.shutdown_seconds / 2)),
@@ -129,6 +59,8 @@ class Server(uvicorn.Server):
         self.listening = asyncio.Event()
         self.port: int = listener.getsockname()[1]
         self._listener = listener
+        self._metrics_listener = metrics_listener
+        self._metrics_server: asyncio.Server | None = None
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -150,11 +82,25 @@ class Server(uvicorn.Server):
         await self._application.start()
         await super().startup(sockets or [self._listener])
         if self.started:
-            log.info("listening", host=self._application.settings.host, port=self.port, version=VERSION)
+            metrics_port = await self._serve_metrics()
+            host = self._application.settings.host
+            log.info("listening", host=host, port=self.port, metrics_port=metrics_port, version=VERSION)
             # What was imported stays for good: the garbage collector need not look at it ever again.
             gc.collect()
             gc.freeze()
             self.listening.set()
+
+    async def _serve_metrics(self) -> int:
+        """Serve /metrics on its own listener, in plain HTTP. Returns its port; the port of all else without one."""
+        if self._metrics_listener is None:
+            return self.port
+        page = Edge(MetricsPage(self._application.metrics), proxies=self._application.place.proxies)
+        config = uvicorn.Config(page, http=PatientProtocol, ws="none", lifespan="off", log_config=None, proxy_headers=False)
+        config.load()
+        state = ServerState()
+        loop = asyncio.get_running_loop()
+        self._metrics_server = await loop.create_server(lambda: PatientProtocol(config, state, {}), sock=self._metrics_listener)
+        return int(self._metrics_listener.getsockname()[1])
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, then close: whoever is asked to come back elsewhere finds this node refusing, and requests still answered."""
@@ -163,6 +109,8 @@ class Server(uvicorn.Server):
         await application.sockets.drain(settings.drain)
         begun = application.clock.monotonic()
         await super().shutdown(sockets or [self._listener])
+        if self._metrics_server is not None:
+            self._metrics_server.close()
         await application.stop(settings.shutdown_seconds - (application.clock.monotonic() - begun))
         log.info("stopped")
 
@@ -179,11 +127,30 @@ def allow_open_files(sockets: int) -> None:
 
 def listen(settings: Settings) -> socket.socket:
     """Take the port before anything else is done. Raises ConfigurationError when it is not to be had."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    return _take(settings.host, settings.port, "choose another with --port")
+
+
+def listen_for_metrics(settings: Settings) -> socket.socket | None:
+    """Take the port of /metrics; None when it is beside the API, or when the default one is taken by another process.
+
+    Raises ConfigurationError when one that was set is not to be had.
+    """
+    place = settings.metrics_listener
+    if place is None:
+        return None
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+        return _take(*place, "choose another with metrics_port")
+    except ConfigurationError as failure:
+        if settings.metrics_port is not None:
+            raise
+        log.warning("metrics not served", reason=str(failure))
+        return None
+
+
+def _take(host: str, port: int, advice: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as failure:
         reason = os.strerror(failure.errno) if failure.errno else str(failure)
-        raise ConfigurationError(
-            f"port: cannot listen on {settings.host}:{settings.port} ({reason.lower()}); choose another with --port"
-        ) from None
+        raise ConfigurationError(f"port: cannot listen on {host}:{port} ({reason.lower()}); {advice}") from None

@@ -38,7 +38,7 @@ async def main() -> int:
                 RATE_LIMITS="off",
                 MAX_SOCKETS=str(max_sockets()),
             ) as cluster,
-            Prometheus([one.port for one in cluster.nodes], port=free_port(PROMETHEUS_PORT)) as prometheus,
+            Prometheus([node.metrics_port for node in cluster.nodes], port=free_port(PROMETHEUS_PORT)) as prometheus,
         ):
             _say(cluster, prometheus)
             await stop.wait()

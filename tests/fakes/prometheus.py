@@ -17,7 +17,7 @@ SHIPPED = Path(__file__).parents[2] / "deploy/prometheus"
 
 
 class Prometheus(Program):
-    """It asks the nodes at these ports of localhost, every `interval` (a duration as Prometheus writes it)."""
+    """It asks for metrics at these ports of localhost, every `interval` (a duration as Prometheus writes it)."""
 
     name = "prometheus"
     start_seconds = 20.0

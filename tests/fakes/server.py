@@ -26,7 +26,10 @@ class ServerProcess:
         self.data_dir = data_dir
         self.python = python
         self.port = free_port()
-        self._settings = {"JWT_SECRET": SECRET, "LOG_FORMAT": "json", "TURN": "off", "SFU": "off", "RECORDING": "off", **settings}
+        self.metrics_port = 0
+        """Where it serves /metrics, once it listens."""
+        quiet = {"LOG_FORMAT": "json", "TURN": "off", "SFU": "off", "RECORDING": "off", "METRICS_PORT": "0"}
+        self._settings = {"JWT_SECRET": SECRET, **quiet, **settings}
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self.lines: list[dict[str, object]] = []
@@ -36,6 +39,10 @@ class ServerProcess:
     @property
     def url(self) -> str:
         return f"http://localhost:{self.port}"
+
+    @property
+    def metrics_url(self) -> str:
+        return f"http://localhost:{self.metrics_port}/metrics"
 
     @property
     def is_running(self) -> bool:
@@ -106,6 +113,7 @@ class ServerProcess:
                 continue
             self.lines.append(entry)
             if entry.get("event") == "listening" and not listening.done():
+                self.metrics_port = int(entry.get("metrics_port", entry["port"]))
                 listening.set_result(int(entry["port"]))
         if not listening.done():
             listening.set_exception(RuntimeError("the server did not start:\n" + "".join(words[-40:])))

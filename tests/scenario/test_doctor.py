@@ -151,13 +151,19 @@ def test_a_data_directory_that_is_a_file(tmp_path: Path) -> None:
     assert is_failure(machine.data_dir(settings(file / "below")), "cannot be made")
 
 
-def test_a_data_directory_that_everybody_may_write(tmp_path: Path) -> None:
+def test_a_data_directory_that_others_can_get_at(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     assert is_failure(machine.data_dir(settings(tmp_path)), "mode 0777")
-    tmp_path.chmod(0o755)
-    assert machine.data_dir(settings(tmp_path)).verdict is Verdict.OK
-    assert "readable by others" in machine.data_dir(settings(tmp_path)).detail
+    for mode in (0o755, 0o750, 0o701):
+        tmp_path.chmod(mode)
+        assert is_failure(machine.data_dir(settings(tmp_path)), f"mode {mode:04o}: other users")
     tmp_path.chmod(0o700)
+    for name in ("jwt_secret", "secureconnect.sqlite3", "secureconnect.sqlite3-wal", "lock"):
+        (tmp_path / name).touch(mode=0o644)
+        (tmp_path / name).chmod(0o644)
+        assert is_failure(machine.data_dir(settings(tmp_path)), f"{name} has mode 0644")
+        (tmp_path / name).unlink()
+    assert machine.data_dir(settings(tmp_path)).verdict is Verdict.OK
     assert machine.data_dir(settings(tmp_path)).advice == ""
 
 

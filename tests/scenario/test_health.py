@@ -76,7 +76,8 @@ async def test_every_request_has_an_id_that_is_found_in_the_log(world: World, se
 
 async def test_metrics_count_what_happens(world: World, server: ServerProcess) -> None:
     async def figures() -> dict[str, float]:
-        answer = await get(server, "/metrics")
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            answer = await http.get(server.metrics_url)
         assert answer.headers["content-type"].startswith("text/plain")
         families = text_string_to_metric_families(answer.text)
         named = (

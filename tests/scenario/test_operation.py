@@ -106,7 +106,7 @@ def test_the_dashboard_is_laid_out_without_holes_and_every_panel_asks_a_question
 async def test_every_figure_that_is_used_is_shown_by_a_server_with_these_labels(world: World, server: ServerProcess) -> None:
     await play(world, server)
     async with httpx2.AsyncClient(trust_env=False, timeout=30) as http:
-        text = (await http.get(f"{server.url}/metrics")).text
+        text = (await http.get(server.metrics_url)).text
     known: dict[str, set[tuple[str, str]]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -133,7 +133,7 @@ async def test_every_figure_that_is_used_is_shown_by_a_server_with_these_labels(
 
 
 async def test_prometheus_asks_a_node_and_watches_it_by_our_rules(server: ServerProcess) -> None:
-    async with Prometheus([server.port], interval="1s") as prometheus, asyncio.timeout(30):
+    async with Prometheus([server.metrics_port], interval="1s") as prometheus, asyncio.timeout(30):
         while True:
             rules = [rule for group in (await prometheus.ask("rules"))["groups"] for rule in group["rules"]]
             answered = await prometheus.ask("query", query='up{job="secureconnect"}')

@@ -6,6 +6,7 @@ import httpx2
 import pytest
 
 from tests.fakes.people import Json, Person, Refused, World
+from tests.fakes.server import ServerProcess
 from tests.scenario.conftest import on_one_and_on_many
 
 pytestmark = pytest.mark.anyio
@@ -50,16 +51,16 @@ async def test_reports_are_heard_and_kept(world: World) -> None:
     assert refusal.value.status == 404
 
 
-async def test_reports_are_counted(world: World) -> None:
+async def test_reports_are_counted(world: World, server: ServerProcess) -> None:
     call, _, (at_ada, _) = await world.call_of("Ada", "Ben")
-    async with httpx2.AsyncClient(base_url=world.url, trust_env=False) as http:
-        before = await _counted(http)
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        before = await _counted(http, server)
         await at_ada.tell("quality", report=REPORT)
-        assert await _counted(http) == before + 1
+        assert await _counted(http, server) == before + 1
     assert call["call_id"]
 
 
-async def _counted(http: httpx2.AsyncClient) -> float:
-    page = (await http.get("/metrics")).text
+async def _counted(http: httpx2.AsyncClient, server: ServerProcess) -> float:
+    page = (await http.get(server.metrics_url)).text
     name = "secureconnect_opinion_score_count "
     return next(float(line.removeprefix(name)) for line in page.splitlines() if line.startswith(name))

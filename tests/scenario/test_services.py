@@ -18,7 +18,7 @@ from tests.fakes.server import ServerProcess
 
 pytestmark = pytest.mark.anyio
 
-EVERYWHERE = {"/health", "/health/live", "/health/ready", "/v1/calls/health", "/metrics"}
+EVERYWHERE = {"/health", "/health/live", "/health/ready", "/v1/calls/health"}
 """What the description of every service holds."""
 OWN = {
     "auth": ("/v1/auth/", "/v1/users", "/v1/devices", "/v1/push"),
@@ -118,7 +118,7 @@ async def test_sockets_are_where_their_service_is(worlds: dict[str, World]) -> N
 async def test_each_says_what_it_is(worlds: dict[str, World], http: httpx2.Client, name: str) -> None:
     health = await worlds[name].health()
     assert (health["service"], health["status"]) == (name, "healthy")
-    assert http.get(f"{worlds[name].url}/metrics").status_code == 200
+    assert http.get(f"{worlds[name].url}/metrics").status_code == 404, "it has a listener of its own"
     assert http.get(f"{worlds[name].url}/docs/errors").status_code == 200
     assert http.get(f"{worlds[name].url}/asyncapi.json").status_code == 200
     assert http.get(f"{worlds[name].url}/").status_code == (200 if name == "auth" else 404)

@@ -143,8 +143,28 @@ def test_gateway_nodes_and_prometheus_agree_where_everybody_is() -> None:
     where = scale["gateway"]["networks"]["inside"]["ipv4_address"]
     assert json.loads(scale["node1"]["environment"]["SECURECONNECT_TRUSTED_PROXIES"]) == [where]
     targets = yaml.safe_load((DEPLOY / "prometheus/targets/compose.yml").read_text())
-    assert targets == [{"targets": [f"{name}:{port}" for name in nodes]}]
+    environment = scale["node1"]["environment"]
+    assert targets == [{"targets": [f"{name}:{environment['SECURECONNECT_METRICS_PORT']}" for name in nodes]}]
+    assert environment["SECURECONNECT_METRICS_HOST"] == "0.0.0.0", "Prometheus comes from another container"
+    assert not any("ports" in scale[name] for name in nodes), "and no other can"
     assert scale["grafana"]["environment"]["PROMETHEUS_URL"] == "http://prometheus:9090"
+
+
+def test_the_node_believes_the_bridge_that_a_proxy_comes_by() -> None:
+    compose = yaml.safe_load(filled_in("compose.yaml"))
+    node = compose["services"]["secureconnect"]
+    (network,) = node["networks"]
+    (address,) = compose["networks"][network]["ipam"]["config"]
+    assert json.loads(node["environment"]["SECURECONNECT_TRUSTED_PROXIES"]) == [address["gateway"]]
+    assert all(port.startswith("127.0.0.1:") for port in node["ports"]), "who comes by the bridge is this machine"
+
+
+def test_no_container_takes_all_the_memory() -> None:
+    for name, service in every_service():
+        assert re.fullmatch(r"\d+[mg]", service["mem_limit"]), name
+    redis = services("compose.scale.yaml")["bus"]
+    limit = redis["command"][redis["command"].index("--maxmemory") + 1]
+    assert 2 * int(limit.removesuffix("gb")) <= int(redis["mem_limit"].removesuffix("g"))
 
 
 def test_coturn_in_a_container_is_as_hard_as_our_own() -> None:
@@ -176,6 +196,13 @@ def test_the_image_has_two_stages_of_debian_and_a_user_without_rights() -> None:
     assert [arguments for name, arguments in last if name == "USER"] == ["10001:10001"]
     assert ("ENTRYPOINT", '["secureconnect"]') in last
     assert ("CMD", '["serve"]') in last
+
+
+def test_the_image_installs_nothing_without_a_hash() -> None:
+    installs = [arguments for name, arguments in instructions() if name == "RUN" and re.search(r"\bpip install\b", arguments)]
+    assert installs
+    assert all("--require-hashes" in arguments and "--hash=sha256:" in arguments for arguments in installs)
+    assert all("--frozen" in arguments for name, arguments in instructions() if name == "RUN" and "uv sync" in arguments)
 
 
 def test_the_image_is_healthy_while_the_process_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

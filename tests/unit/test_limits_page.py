@@ -11,6 +11,8 @@ import pytest
 import secureconnect
 from secureconnect.api.asyncapi import client_messages, device_reports
 from secureconnect.api.limits import ROUTE_LIMITS
+from secureconnect.api.metrics_page import PATH
+from secureconnect.api.pages import read_pages
 from secureconnect.app import Application
 from secureconnect.config import load_settings
 from secureconnect.ops.ratelimit import LIMITS
@@ -33,7 +35,8 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Application:
 
 def routes(application: Application) -> set[str]:
     methods = {(method, route.path_format) for route in application.api.routes for method in getattr(route, "methods", ())}
-    return {f"{method} {path}" for method, path in methods if method not in ("OPTIONS", "HEAD")}
+    pages = {f"GET {file.route}" for file in read_pages(client=True, public_url=None).values()} | {f"GET {PATH}"}
+    return pages | {f"{method} {path}" for method, path in methods if method not in ("OPTIONS", "HEAD")}
 
 
 def test_every_route_has_a_limit(application: Application) -> None:

@@ -1,6 +1,7 @@
 """The patience of the HTTP protocol: what it waits for, and for how long."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,8 +10,8 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from secureconnect import server
-from secureconnect.server import HEAD_BYTES, PatientProtocol
+from secureconnect import http_protocol
+from secureconnect.http_protocol import HEAD_BYTES, PatientProtocol
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +22,7 @@ BRIEF = 0.2
 @pytest.fixture(params=[BRIEF])
 async def port(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     """Where an application listens that reads a request to its end and says how much there was."""
-    monkeypatch.setattr(server, "REQUEST_SECONDS", request.param)
+    monkeypatch.setattr(http_protocol, "REQUEST_SECONDS", request.param)
     config = uvicorn.Config(_count, lifespan="off", log_config=None)
     config.load()
     state = ServerState()
@@ -76,11 +77,17 @@ async def connected(port: int) -> AsyncIterator[Client]:
         writer.transport.abort()
 
 
+def problem_in(answer: bytes) -> tuple[str, str]:
+    """Status line and code of a problem."""
+    line, _, body = answer.decode().partition(" | ")
+    return line, json.loads(body)["code"]
+
+
 @pytest.mark.parametrize("words", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nhost: x\r\nx-more: "], ids=["nothing", "line", "headers"])
 async def test_a_request_that_does_not_come_is_not_waited_for(port: int, words: bytes) -> None:
     async with connected(port) as client:
         client.say(words)
-        assert await client.answer() == b"HTTP/1.1 408 Request Timeout | "
+        assert problem_in(await client.answer()) == ("HTTP/1.1 408 Request Timeout", "request_timeout")
         assert await client.is_closed()
 
 
@@ -105,7 +112,7 @@ async def test_a_head_that_does_not_end_is_not_kept(port: int, words: bytes, mor
             said += len(more) * 100
             client.say(more * 100)
             await asyncio.sleep(0)
-        assert await answer == b"HTTP/1.1 431 Request Header Fields Too Large | "
+        assert problem_in(await answer) == ("HTTP/1.1 431 Request Header Fields Too Large", "head_too_large")
         assert said > HEAD_BYTES
 
 

@@ -6,25 +6,39 @@ route, and script never sees it.
 
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from litestar import Request
 from litestar.datastructures import Cookie
+from msgspec import Struct
 from msgspec.structs import replace
 
 from secureconnect.accounts.service import SignIn
+from secureconnect.api.edge import CAME_BY
 from secureconnect.errors import BadRequest, OriginNotAllowed
+from secureconnect.http.fields import values_of
+from secureconnect.http.origins import Origins
 from secureconnect.ids import UserId
 
 PREFIX = "secureconnect_refresh_"
+SECURE_PREFIX = f"__Secure-{PREFIX}"
+"""Browsers take a cookie of this name over TLS only (RFC 6265bis, section 4.1.3). Not `__Host-`, which would need the path `/`."""
 PATH = "/v1/auth"
+RULES = "refresh_cookies"
+"""Where the application keeps its CookieRules."""
+
+
+class CookieRules(Struct, frozen=True):
+    """What cookies depend on besides the request. `secure`: as public_url says; None when only the request tells."""
+
+    origins: Origins = Origins(())
+    secure: bool | None = None
 
 
 def with_cookie(request: Request[Any, Any, Any], signed_in: SignIn, lifetime: timedelta) -> tuple[SignIn, Cookie]:
     """The answer without its refresh token, and the cookie that holds it."""
     assert signed_in.refresh_token is not None, "a service always gives one"
-    cookie = _cookie(request, PREFIX + signed_in.user.user_id.hex, signed_in.refresh_token, int(lifetime.total_seconds()))
-    return replace(signed_in, refresh_token=None), cookie
+    name = (SECURE_PREFIX if _is_secure(request) else PREFIX) + signed_in.user.user_id.hex
+    return replace(signed_in, refresh_token=None), _cookie(name, signed_in.refresh_token, int(lifetime.total_seconds()))
 
 
 def refresh_token_of(request: Request[Any, Any, Any], user_id: UserId | None) -> str | None:
@@ -32,9 +46,9 @@ def refresh_token_of(request: Request[Any, Any, Any], user_id: UserId | None) ->
 
     Raises OriginNotAllowed, BadRequest when the request may come from another site's page.
     """
-    tokens = {name: value for name, value in request.cookies.items() if name.startswith(PREFIX)}
+    tokens = _tokens(request)
     if user_id is not None:
-        tokens = {name: value for name, value in tokens.items() if name == PREFIX + user_id.hex}
+        tokens = {user: value for user, value in tokens.items() if user == user_id.hex}
     if len(tokens) != 1:
         return None
     refuse_other_sites(request)
@@ -47,13 +61,44 @@ def refresh_tokens_of(request: Request[Any, Any, Any]) -> list[str]:
 
 
 def expired_cookie(request: Request[Any, Any, Any], token: str | None) -> list[Cookie]:
-    """What makes the browser forget the cookie that held this token; nothing when it came in the body."""
-    return [_cookie(request, name, "", 0) for name, value in request.cookies.items() if name.startswith(PREFIX) and value == token]
+    """What makes the browser forget the cookies of the user whose cookie held this token; nothing when it came in the body."""
+    users = {user for user, value in _tokens(request).items() if value == token}
+    return [_cookie(name, "", 0) for name in request.cookies if _user_of(name) in users]
 
 
-def _cookie(request: Request[Any, Any, Any], name: str, value: str, max_age: int) -> Cookie:
+def _tokens(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """Refresh tokens by user. Over TLS the name that only TLS can set goes before the one of version 0.1."""
+    found: dict[str, str] = {}
+    for name, value in sorted(
+        request.cookies.items(), key=lambda cookie: cookie[0].startswith(SECURE_PREFIX) == _is_secure(request)
+    ):
+        user = _user_of(name)
+        if user is not None:
+            found[user] = value
+    return found
+
+
+def _user_of(name: str) -> str | None:
+    for prefix in (SECURE_PREFIX, PREFIX):
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+    return None
+
+
+def _is_secure(request: Request[Any, Any, Any]) -> bool:
+    rules = _rules(request)
+    return request.url.scheme == "https" if rules.secure is None else rules.secure
+
+
+def _rules(request: Request[Any, Any, Any]) -> CookieRules:
+    rules = request.app.state.get(RULES, CookieRules())
+    assert isinstance(rules, CookieRules)
+    return rules
+
+
+def _cookie(name: str, value: str, max_age: int) -> Cookie:
     return Cookie(
-        name, path=PATH, value=value, max_age=max_age, httponly=True, samesite="strict", secure=request.url.scheme == "https"
+        name, path=PATH, value=value, max_age=max_age, httponly=True, samesite="strict", secure=name.startswith(SECURE_PREFIX)
     )
 
 
@@ -66,6 +111,7 @@ def refuse_other_sites(request: Request[Any, Any, Any]) -> None:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json" and (content_type or request.headers.get("content-length", "0") != "0"):
         raise BadRequest("With a cookie, send the body as application/json, or none.")
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower():
+    origin = values_of(request.scope["headers"], b"origin")
+    came_by = request.scope["state"].get(CAME_BY)
+    if origin and not _rules(request).origins.owns(origin, request.headers.get("host", ""), came_by):
         raise OriginNotAllowed("This page's origin may not use the cookie of another site.")

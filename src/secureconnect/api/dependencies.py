@@ -19,7 +19,6 @@ from secureconnect.chat.service import ChatService
 from secureconnect.ids import UserId
 from secureconnect.media.ice import IceServerList
 from secureconnect.ops.health import Health
-from secureconnect.ops.metrics import Metrics
 from secureconnect.ops.ratelimit import RateLimiter
 from secureconnect.recording.service import Recordings as RecordingService
 from secureconnect.webhooks.delivery import Webhooks
@@ -44,4 +43,3 @@ SigningIn = NamedDependency[SignInLimits]
 Ringing = NamedDependency[RingLimits]
 Additions = NamedDependency[AdditionLimits]
 HealthOf = NamedDependency[Health]
-MetricsOf = NamedDependency[Metrics]

@@ -5,10 +5,10 @@ from typing import Any
 
 from litestar import Litestar, Request
 from litestar.config.compression import CompressionConfig
-from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.router import Router
+from litestar.types import ASGIApp
 from msgspec import Struct
 
 from secureconnect.accounts.application_tokens import ApplicationTokens
@@ -24,10 +24,16 @@ from secureconnect.api import devices as device_routes
 from secureconnect.api import ops as ops_routes
 from secureconnect.api import quality as quality_routes
 from secureconnect.api import recordings as recording_routes
+from secureconnect.api import sockets as socket_routes
 from secureconnect.api import webhooks as webhook_routes
+from secureconnect.api.cookies import RULES, CookieRules
+from secureconnect.api.cors import Cors
 from secureconnect.api.description import correct, describe
+from secureconnect.api.edge import Edge
+from secureconnect.api.files import Files
 from secureconnect.api.limits import RouteLimits
-from secureconnect.api.pages import make_pages
+from secureconnect.api.metrics_page import MetricsPage
+from secureconnect.api.pages import read_pages
 from secureconnect.api.problems import EXCEPTION_HANDLERS
 from secureconnect.api.requests import RequestLog
 from secureconnect.calls.quality_log import QualityLog
@@ -39,6 +45,8 @@ from secureconnect.calls.traces import CallTraces
 from secureconnect.chat.addition_limits import AdditionLimits
 from secureconnect.chat.service import ChatService
 from secureconnect.errors import NotFound, Unauthenticated
+from secureconnect.http.origins import Origins
+from secureconnect.http.proxies import TrustedProxies
 from secureconnect.ids import UserId
 from secureconnect.media.ice import IceServerList
 from secureconnect.ops.health import Health
@@ -49,10 +57,16 @@ from secureconnect.webhooks.delivery import Webhooks
 
 ROUTES: Mapping[str, Sequence[HTTPRouteHandler]] = {
     "auth": [*account_routes.routes, *device_routes.routes],
-    "chat": chat_routes.routes,
-    "video": [*call_routes.routes, *quality_routes.routes, *recording_routes.routes, *webhook_routes.routes],
+    "chat": [*chat_routes.routes, *socket_routes.routes["chat"]],
+    "video": [
+        *call_routes.routes,
+        *quality_routes.routes,
+        *recording_routes.routes,
+        *webhook_routes.routes,
+        *socket_routes.routes["video"],
+    ],
 }
-"""What each service answers; health, metrics and the descriptions are everywhere."""
+"""What each service answers; health and the descriptions are everywhere."""
 MAX_BODY_BYTES = 262_144
 """The largest body of any route is a message of 8 000 characters; four bytes each, JSON's escapes, and room."""
 
@@ -81,7 +95,20 @@ class Services(Struct, frozen=True):
     metrics_of: Metrics
 
 
-def create_api(services: Services, *, served: Sequence[str], version: str, allowed_origins: Sequence[str]) -> Litestar:
+class Place(Struct, frozen=True):
+    """Where the application is reached, as far as answers depend on it. `public_url` is None when only clients know.
+
+    `is_tls`: TLS ends in this process. `shows_metrics`: /metrics is beside the API, not on a listener of its own.
+    """
+
+    proxies: TrustedProxies
+    origins: Origins
+    public_url: str | None = None
+    is_tls: bool = False
+    shows_metrics: bool = False
+
+
+def create_api(services: Services, *, served: Sequence[str], version: str, place: Place) -> Litestar:
     """The application that uvicorn serves: the routes of those of ROUTES that are `served`."""
     limits = RouteLimits(services.limiter)
     dependencies = {name: _always(getattr(services, name)) for name in services.__struct_fields__}
@@ -91,20 +118,20 @@ def create_api(services: Services, *, served: Sequence[str], version: str, allow
         route_handlers=[*ops_routes.routes, *(route for name in served for route in ROUTES[name])],
     )
     application = Litestar(
-        route_handlers=[api, asyncapi.make_route(version), *make_pages(client="auth" in served)],
+        route_handlers=[api, asyncapi.make_route(version)],
         dependencies=dependencies,
         guards=[limits.count_by_network],
         exception_handlers=EXCEPTION_HANDLERS,
-        cors_config=CORSConfig(allow_origins=list(allowed_origins)) if allowed_origins else None,
         openapi_config=describe(version),
         request_max_body_size=MAX_BODY_BYTES,
-        # The client is a hundred small files of text: a third of their size on the wire. Films are packed as they are.
+        # Films are packed as they are.
         compression_config=CompressionConfig(backend="gzip", minimum_size=1024, gzip_compress_level=6, exclude=["/film$"]),
         logging_config=None,
     )
     correct(application)
-    # Around all of it, not as the framework's middleware, which an address that leads nowhere never comes to.
-    application.asgi_handler = RequestLog(application.asgi_handler, services.metrics_of)
+    secure = place.public_url.startswith("https:") if place.public_url is not None else None
+    application.state[RULES] = CookieRules(place.origins, secure)
+    application.asgi_handler = _surround(application.asgi_handler, services.metrics_of, place, limits, client="auth" in served)
     return application
 
 
@@ -134,6 +161,17 @@ def _callers(services: Services, limits: RouteLimits) -> dict[str, Provide]:
         return services.webhooks
 
     return {"principal": Provide(principal), "rung": Provide(rung), "webhooks": Provide(webhooks)}
+
+
+def _surround(routes: ASGIApp, metrics: Metrics, place: Place, limits: RouteLimits, *, client: bool) -> ASGIApp:
+    """Put around the routes what holds for all of them, outermost last.
+
+    Not as the framework's middleware, which an address that leads nowhere never comes to.
+    """
+    files = Files(routes, read_pages(client=client, public_url=place.public_url), limits.count_page)
+    pages = MetricsPage(metrics, files, limits.count_page) if place.shows_metrics else files
+    edge = Edge(Cors(pages, place.origins), proxies=place.proxies, is_tls=place.is_tls)
+    return RequestLog(edge, metrics)
 
 
 def _always(value: object) -> Provide:

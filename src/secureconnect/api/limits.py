@@ -64,16 +64,14 @@ ROUTE_LIMITS: Mapping[str, tuple[str, ...]] = {
     "GET /openapi.json": ("page",),
     "GET /openapi.json/{path}": ("page",),
     "GET /openapi.json/openapi.json": ("page",),
+    "GET /v1/ws/events": ("probe",),
+    "GET /v1/calls/ws/signaling": ("probe",),
     "GET /docs": ("page",),
-    "GET /docs/errors": ("page",),
-    "GET /docs/{file_path}": ("page",),
     "GET /": ("page",),
     "GET /static": ("page",),
-    "GET /static/{file_path}": ("page",),
-    "GET /sdk/{file_path}": ("page",),
-    "GET /{file_path}": ("page",),
+    "GET /sdk": ("page",),
 }
-"""HEAD counts as GET."""
+"""HEAD counts as GET. Files are counted by the folder they are in. A socket that opens counts for the limits of sockets."""
 
 
 class RouteLimits:
@@ -87,6 +85,11 @@ class RouteLimits:
         name = first_limit(connection.scope)
         if LIMITS[name].by == "network":
             self._limiter.hit_here(uses_by_network(name, address_of(connection)))
+
+    def count_page(self, scope: Any) -> None:
+        """Count a request that is answered before the routes. Raises RateLimited."""
+        client = scope.get("client")
+        self._limiter.hit_here(uses_by_network(first_limit(scope), client[0] if client else ""))
 
     def count_by_user(self, request: Request[Any, Any, Any], user_id: UserId) -> None:
         """Count a request of a signed-in user. Raises RateLimited."""

@@ -1,4 +1,4 @@
-"""Health and metrics: what a load balancer, an orchestrator and Prometheus ask."""
+"""Health: what a load balancer and an orchestrator ask. Metrics are in metrics_page."""
 
 from typing import Any
 
@@ -7,11 +7,10 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from msgspec.structs import replace
 
-from secureconnect.api.dependencies import HealthOf, MetricsOf
+from secureconnect.api.dependencies import HealthOf
 from secureconnect.api.limits import address_of
 from secureconnect.api.problems import OPEN_TO_ALL
 from secureconnect.ops.health import HealthReport
-from secureconnect.ops.metrics import CONTENT_TYPE
 from secureconnect.ops.networks import is_inside
 
 NOT_WELL = {503: ResponseSpec(HealthReport, description="Degraded or draining, and why", generate_examples=False)}
@@ -46,9 +45,4 @@ async def ready(request: Request[Any, Any, Any], health_of: HealthOf) -> Respons
     return _answer(request, await health_of.report(ready=True))
 
 
-@get("/metrics", tags=["operation"], security=OPEN_TO_ALL, summary="For Prometheus", media_type=CONTENT_TYPE)
-async def metrics(metrics_of: MetricsOf) -> bytes:
-    return await metrics_of.page()
-
-
-routes: list[HTTPRouteHandler] = [health, live, ready, metrics]
+routes: list[HTTPRouteHandler] = [health, live, ready]

@@ -1,72 +1,91 @@
 """The web client, its library at /sdk/ and the API's page at /docs: files of ours, with the headers that keep them safe.
 
 Content policy: nothing from elsewhere, nothing inline, no frames. The API's page needs inline styles, and only it may have them.
+The client's page has an import map, named in its policy by its hash: it gives every module an address with its version, which
+browsers keep, so a second load asks for the page alone.
 """
 
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
-from typing import Any
 
-from litestar import MediaType, Response, Router, get
-from litestar.datastructures import CacheControlHeader
-from litestar.handlers import HTTPRouteHandler
-from litestar.static_files import create_static_files_router
-
+from secureconnect.api.files import StoredFile, media_type_of, read_folder, store
 from secureconnect.errors import all_errors
+from secureconnect.http.origins import parse_origin
 
 WEB = Path(__file__).parent.parent / "web"
-POLICY = (
-    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
-    "connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
-)
-DOCS_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 HEADERS = {
-    "content-security-policy": POLICY,
     "permissions-policy": "camera=(self), microphone=(self), display-capture=(self), speaker-selection=(self), geolocation=()",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
     "cross-origin-opener-policy": "same-origin",
 }
+OURS = re.compile(r'((?:href|src)=")(/(?:static|sdk)/[^"?]+)(")')
+"""Addresses in the page that may carry a version."""
 
 
-def _with_headers(headers: dict[str, str]) -> Any:
-    async def add(response: Response[Any]) -> Response[Any]:
-        response.headers.update(headers)
-        return response
+def content_policy(public_url: str | None, *, scripts: str = "", styles: str = "") -> str:
+    """Return the Content-Security-Policy of our pages.
 
-    return add
+    `'self'` covers sockets of the page's own origin (CSP3); the origin of `public_url` is named for browsers that think otherwise.
 
-
-def _files(path: str, folder: Path, headers: dict[str, str]) -> Router:
-    return create_static_files_router(
-        path,
-        [folder],
-        name=path,
-        html_mode=folder.joinpath("index.html").is_file(),
-        after_request=_with_headers(headers),
-        # Revalidated each time by its ETag: a deployment is seen at the next load, and an unchanged file costs a 304.
-        cache_control=CacheControlHeader(no_cache=True),
+    Args:
+        public_url: How clients reach this server; None when only they know.
+        scripts: What may run besides our files, such as a hash.
+        styles: The same of styles.
+    """
+    origin = parse_origin(public_url.rstrip("/")) if public_url else None
+    sockets = f" {re.sub('^http', 'ws', public_url.rstrip('/'))}" if public_url and origin is not None else ""
+    script, style = f"'self' {scripts}".strip(), f"'self' {styles}".strip()
+    return (
+        f"default-src 'self'; script-src {script}; style-src {style}; img-src 'self' data: blob:; media-src 'self' blob:; "
+        f"connect-src 'self'{sockets}; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
     )
 
 
-@get("/docs/errors", include_in_schema=False, media_type=MediaType.HTML, sync_to_thread=False)
-def errors_page() -> Response[str]:
+def read_pages(*, client: bool, public_url: str | None) -> dict[str, StoredFile]:
+    """Return everything a browser loads, by path; without `client`, only what explains the API."""
+    headers = HEADERS | {"content-security-policy": content_policy(public_url)}
+    docs = HEADERS | {"content-security-policy": content_policy(public_url, styles="'unsafe-inline'")}
+    pages = read_folder(WEB / "swagger", "/docs", docs)
+    pages |= {"/docs": pages.pop("/docs/index.html"), "/docs/errors": store(_errors_page(), "text/html", "/docs", headers)}
+    if not client:
+        return pages
+    static = WEB / "static"
+    files = read_folder(static, "/static", headers) | read_folder(static / "sdk", "/sdk", headers)
+    index, policy = _with_versions((static / "index.html").read_text(), files)
+    page = HEADERS | {"content-security-policy": content_policy(public_url, scripts=policy)}
+    home = store(index.encode(), media_type_of("index.html"), "/", page)
+    # A service worker rules over what is below its own path.
+    return pages | files | {"/": home, "/index.html": home, "/sw.js": files["/static/sw.js"]}
+
+
+def _with_versions(page: str, files: Mapping[str, StoredFile]) -> tuple[str, str]:
+    """Return the page with the versions of what it loads, and the policy's word for its import map.
+
+    Modules import each other by plain addresses; the map of the page adds the version to each. Older browsers, and nodes of another
+    version, pass it over and are asked again each time.
+    """
+
+    def versioned(path: str) -> str:
+        return f"{path}?v={files[path].version}"
+
+    imports = {path: versioned(path) for path in files if path.endswith(".js") and not path.startswith("/static/sdk/")}
+    imports = {path: address for path, address in imports.items() if path != "/static/sw.js"}
+    text = json.dumps({"imports": imports}, separators=(",", ":"))
+    page = OURS.sub(lambda match: f"{match[1]}{versioned(match[2])}{match[3]}", page)
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return page.replace("</title>", f'</title>\n  <script type="importmap">{text}</script>', 1), f"'sha256-{digest}'"
+
+
+def _errors_page() -> bytes:
     """Where the `type` of a problem leads: every code and what to do about it."""
     rows = "".join(
         f'<h2 id="{error.code}">{error.code} <small>{error.status}</small></h2><p>{escape(error().detail)}</p>'
-        for error in sorted(all_errors(), key=lambda one: (one.status, one.code))
+        for error in sorted(all_errors(), key=lambda error: (error.status, error.code))
     )
-    page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Errors</title><h1>Errors</h1>{rows}</html>'
-    return Response(page, headers=HEADERS)
-
-
-def make_pages(*, client: bool) -> list[Router | HTTPRouteHandler]:
-    """Everything a browser loads; without `client`, only what explains the API."""
-    static = WEB / "static"
-    explained: list[Router | HTTPRouteHandler] = [
-        errors_page,
-        _files("/docs", WEB / "swagger", HEADERS | {"content-security-policy": DOCS_POLICY}),
-    ]
-    if not client:
-        return explained
-    return [_files("/static", static, HEADERS), _files("/sdk", static / "sdk", HEADERS), *explained, _files("/", static, HEADERS)]
+    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Errors</title><h1>Errors</h1>{rows}</html>'.encode()

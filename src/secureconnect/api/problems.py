@@ -41,12 +41,14 @@ def problem_of(error: ServiceError, request_id: str) -> Problem:
 
 
 def headers_of(error: ServiceError) -> dict[str, str]:
-    """Retry-After (RFC 9110, section 10.2.3) and WWW-Authenticate (section 11.6.1) where they belong."""
+    """Retry-After, WWW-Authenticate and Upgrade where they belong (RFC 9110, 10.2.3, 11.6.1, 15.5.22)."""
     headers = {}
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
     if error.status == 401:
         headers["www-authenticate"] = "Bearer"
+    if error.status == 426:
+        headers |= {"upgrade": "websocket", "sec-websocket-version": "13"}
     return headers
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Any
 
-from litestar import Response, delete, get, post
+from litestar import Request, Response, delete, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, QueryParameter
@@ -13,8 +13,9 @@ from litestar.response import Stream
 from msgspec import Struct
 
 from secureconnect.api.dependencies import Limiter, Recordings, SignedIn
+from secureconnect.api.edge import HEAD_OF_GET
 from secureconnect.api.idempotency import IdempotencyKey
-from secureconnect.api.pages import HEADERS
+from secureconnect.api.pages import HEADERS, content_policy
 from secureconnect.api.paging import Page
 from secureconnect.api.problems import OPEN_TO_ALL, problems
 from secureconnect.ids import CallId, RecordingId, UserId
@@ -139,6 +140,7 @@ async def delete_recording(
     media_type="video/mp4",
 )
 async def film(
+    request: Request[Any, Any, Any],
     call_id: FromPath[CallId],
     recording_id: FromPath[RecordingId],
     recordings: Recordings,
@@ -150,6 +152,7 @@ async def film(
     length = record.bytes or 0
     span = _span(wanted, length)
     headers = HEADERS | {
+        "content-security-policy": content_policy(None),
         "accept-ranges": "bytes",
         "cache-control": "private, no-store",
         "content-disposition": f'inline; filename="{_file_name(record)}"',
@@ -161,8 +164,10 @@ async def film(
     headers["content-length"] = str(end - start_at)
     if (start_at, end) != (0, length):
         headers["content-range"] = f"bytes {start_at}-{end - 1}/{length}"
-    pieces: AsyncIterator[bytes] = await recordings.read(record, start_at, end)
     status = 206 if "content-range" in headers else 200
+    if request.scope["state"].get(HEAD_OF_GET):
+        return Response(b"", status_code=status, media_type=media_type, headers=headers)
+    pieces: AsyncIterator[bytes] = await recordings.read(record, start_at, end)
     return Stream(pieces, status_code=status, media_type=media_type, headers=headers)
 
 

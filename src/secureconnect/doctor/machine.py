@@ -12,7 +12,7 @@ from pathlib import Path
 from aioice.ice import get_host_addresses
 
 from secureconnect.config import Settings
-from secureconnect.data_dir import SECRET_FILE
+from secureconnect.data_dir import OF_OTHERS, SECRET_FILE, open_to_others
 from secureconnect.doctor.finding import Finding, failed, ok, skipped
 from secureconnect.server import SPARE_FILES
 
@@ -45,12 +45,18 @@ def data_dir(settings: Settings) -> Finding:
             mode = stat.S_IMODE(folder.stat().st_mode)
     except OSError as failure:
         return failed("data directory", f"{folder} cannot be written ({failure.strerror})", advice)
-    if mode & stat.S_IWOTH:
-        return failed("data directory", f"{folder} has mode {mode:04o}: everybody may write", f"`chmod 700 {folder}`")
-    open_to = ", readable by others" if mode & (stat.S_IROTH | stat.S_IXOTH) else ""
-    return ok(
-        "data directory", f"{folder} has mode {mode:04o}{open_to}", f"`chmod 700 {folder}` keeps it to oneself" if open_to else ""
-    )
+    return _privacy(settings, mode)
+
+
+def _privacy(settings: Settings, mode: int) -> Finding:
+    folder = settings.data_dir
+    if mode & OF_OTHERS:
+        return failed("data directory", f"{folder} has mode {mode:04o}: other users can get at it", f"`chmod 700 {folder}`")
+    opened = open_to_others(settings)
+    if opened:
+        modes = ", ".join(f"{path.name} has mode {stat.S_IMODE(path.stat().st_mode):04o}" for path in opened)
+        return failed("data directory", f"in {folder}, {modes}", "start the server once, which corrects it, or `chmod 600` each")
+    return ok("data directory", f"{folder} has mode {mode:04o}")
 
 
 def secret(settings: Settings) -> Finding:

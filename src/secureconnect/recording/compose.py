@@ -99,6 +99,8 @@ class _Workshop:
         # Programs write here too: a file that is there already, or a link, is not ours.
         with (self.folder / name).open("xb") as file:
             file.write(commands.playlist(pieces))
+            # The folder is theirs alone; they read it as another user when we are root.
+            os.fchmod(file.fileno(), 0o644)
 
     async def _pictures(self, clips: Sequence[Clip], seconds: float) -> list[tuple[str, float]]:
         """One file per scene, with its length in seconds; none when there are no pictures at all."""

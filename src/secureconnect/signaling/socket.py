@@ -11,7 +11,6 @@ import select
 import socket
 from collections import Counter
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any, Protocol
 
 import structlog
@@ -27,7 +26,7 @@ from secureconnect.ops.logging import request_id_from
 from secureconnect.signaling.connection import Connection
 from secureconnect.signaling.outgoing import Outgoing
 from secureconnect.signaling.protocol import MAX_FRAME_BYTES, SUBPROTOCOL, Reconnect, encode
-from secureconnect.signaling.upgrade import Attachment, Gate, Handshake, parse_handshake
+from secureconnect.signaling.upgrade import Attachment, Gate, Handshake, parse_handshake, place_of, refusal
 
 log = structlog.get_logger(__name__)
 
@@ -175,7 +174,10 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # compiled class
 
     def data_received(self, data: bytes) -> None:
         """The handshake, from uvicorn. After it the transport reads into picows' own buffer."""
-        self._head += data
+        if self._task is not None:
+            self._raw.close()  # nothing may be said before the 101 (RFC 6455, section 4.1)
+            return
+        self._head = data
         self._raw.pause_reading()
         self._task = asyncio.ensure_future(self._decide())
         self._keep(self._task)
@@ -208,8 +210,8 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # compiled class
             return
         self._sockets.handshakes += 1
         try:
-            self._handshake = parse_handshake(self._head)
-            self._name(self._handshake.headers.get("x-request-id", ""))
+            self._handshake = parse_handshake(self._head, *place_of(self._raw))
+            self._name(self._handshake.line("x-request-id"))
             self._sockets.check_room()
             async with asyncio.timeout(HANDSHAKE_SECONDS):
                 attachment = await self._sockets.gate.admit(self._handshake)
@@ -247,8 +249,9 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # compiled class
         if self._lost:
             await attachment.closed()
             return
+        assert self._handshake is not None
         self._attachment = attachment
-        head, self._head = self._head, b""
+        head, self._head = self._handshake.opening(), b""
         while head:
             buffer = self.get_buffer(len(head))
             piece, head = head[: len(buffer)], head[len(buffer) :]
@@ -267,9 +270,5 @@ class SocketProtocol(WSProtocol):  # type: ignore[misc]  # compiled class
     def _refuse(self, error: ServiceError) -> None:
         if self._lost:
             return
-        headers, body = self._sockets.problem_of(error)
-        lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        lines += [f"x-request-id: {self._request}", f"content-length: {len(body)}", "connection: close", "", ""]
-        self._raw.write("\r\n".join(lines).encode("latin-1") + body)
+        self._raw.write(refusal(error, *self._sockets.problem_of(error), request=self._request))
         self._raw.close()

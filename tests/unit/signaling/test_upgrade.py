@@ -6,6 +6,8 @@ from uuid import UUID
 import pytest
 
 from secureconnect.errors import ServiceError, Unauthenticated
+from secureconnect.http.origins import Origins
+from secureconnect.http.proxies import TrustedProxies
 from secureconnect.ids import UserId
 from secureconnect.signaling.upgrade import Attachment, Gate, Handshake, bearer_token, position_of, uuid_of
 
@@ -42,12 +44,17 @@ async def endpoint(user_id: UserId, query: dict[str, str]) -> Attachment:
     return Nothing(query)
 
 
-GATE = Gate(endpoints={"/socket": endpoint}, authenticate=authenticate, allowed_origins=frozenset({"https://chat.example"}))
+GATE = Gate(
+    endpoints={"/socket": endpoint},
+    authenticate=authenticate,
+    origins=Origins(["https://chat.example"]),
+    proxies=TrustedProxies(["127.0.0.1"]),
+)
 
 
 def shake(target: str = "/socket", **headers: str) -> Handshake:
     defaults = {"host": HERE, "authorization": "Bearer good"}
-    return Handshake(target, {name.replace("_", "-"): value for name, value in (defaults | headers).items() if value})
+    return Handshake(target, {name.replace("_", "-"): [value] for name, value in (defaults | headers).items() if value})
 
 
 async def admitted(handshake: Handshake) -> Any:
