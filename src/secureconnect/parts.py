@@ -7,6 +7,7 @@ import asyncio
 import os
 from collections.abc import Awaitable
 from datetime import timedelta
+from functools import cached_property
 from importlib.metadata import version
 from uuid import uuid4
 
@@ -128,7 +129,6 @@ class Parts:
         self.timers = self._make_timers()
 
         # How they reach it
-        self.place = self._make_place()
         self.turn = own_turn(settings, self.keys, self.clock)
         self.ice = self._make_ice()
         self.at_sfu = self.sfu.seats(self.calls, self.bus, self.metrics, node=str(self.node_id))
@@ -157,7 +157,9 @@ class Parts:
             ended=self.ended,
         )
 
-    def _make_place(self) -> Place:
+    @cached_property
+    def place(self) -> Place:
+        """Where this process is reached, as far as answers depend on it."""
         settings = self.settings
         return Place(
             proxies=TrustedProxies(settings.trusted_proxies),

@@ -37,7 +37,6 @@ class Gateway(Program):
             "GATEWAY_BIND": f"127.0.0.1:{self.port}",
             "GATEWAY_CERTIFICATE": str(bundle),
             "GATEWAY_ADMIN": str(self.admin),
-            "GATEWAY_ERRORS": str(CONFIGURATION.parent / "errors"),
             "GATEWAY_JWT_SECRET": SECRET,
             **{f"GATEWAY_{name.upper()}": str(value) for name, value in limits.items()},
             **{
