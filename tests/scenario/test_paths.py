@@ -108,13 +108,6 @@ async def test_metrics_may_stay_beside_the_api(tmp_path: Path) -> None:
             assert b"secureconnect_build_info" not in answer.body
 
 
-async def test_a_default_port_that_is_taken_stops_nobody_and_a_chosen_one_does(tmp_path: Path) -> None:
-    async with ServerProcess(tmp_path / "one") as one:
-        other = ServerProcess(tmp_path / "two", METRICS_PORT=str(one.metrics_port))
-        with pytest.raises(RuntimeError, match="choose another with metrics_port"):
-            await other.start()
-
-
 SUBJECTS = {
     "one letter": "x",
     "200 letters": "x" * 200,

@@ -205,6 +205,18 @@ def test_the_image_installs_nothing_without_a_hash() -> None:
     assert all("--frozen" in arguments for name, arguments in instructions() if name == "RUN" and "uv sync" in arguments)
 
 
+def test_the_notice_of_the_bundle_names_what_is_in_it() -> None:
+    folder = ROOT / "src/secureconnect/web/swagger"
+    bundle, notice = (folder / "swagger-ui-bundle.js").read_text(), (folder / "NOTICE").read_text()
+    found = {
+        "swagger-ui": re.search(r'PACKAGE_VERSION:"([\d.]+)"', bundle),
+        "DOMPurify": re.search(r'DOMPurify\.version="([\d.]+)"', bundle),
+    }
+    for name, match in found.items():
+        assert match is not None, name
+        assert f"{name} {match[1]}" in notice
+
+
 def test_the_image_is_healthy_while_the_process_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     check = next(arguments for name, arguments in instructions() if name == "HEALTHCHECK")
     asked = re.search(r"/health/\w+", check)

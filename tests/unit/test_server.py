@@ -2,16 +2,21 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from structlog.testing import capture_logs
 from uvicorn.server import ServerState
 
 from secureconnect import http_protocol
+from secureconnect.config import ConfigurationError, load_settings
 from secureconnect.http_protocol import HEAD_BYTES, PatientProtocol
+from secureconnect.server import listen_for_metrics
 
 pytestmark = pytest.mark.anyio
 
@@ -125,3 +130,16 @@ async def test_requests_that_come_are_answered_one_after_the_other(port: int) ->
             client.say(b"length: %d\r\n\r\n" % len(body))
             client.say(body)
             assert await client.answer() == b"HTTP/1.1 200 OK | %d" % len(body)
+
+
+def test_a_default_port_of_metrics_that_is_taken_stops_no_server_and_a_chosen_one_does(tmp_path: Path) -> None:
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = taken.getsockname()[1]
+    other = port - 1000  # a port that the kernel chooses is far above
+    with capture_logs() as lines:
+        assert listen_for_metrics(load_settings(data_dir=tmp_path, port=other)) is None
+    assert [line["event"] for line in lines] == ["metrics not served"]
+    with pytest.raises(ConfigurationError, match="choose another with metrics_port"):
+        listen_for_metrics(load_settings(data_dir=tmp_path, port=other, metrics_port=port))
+    assert listen_for_metrics(load_settings(data_dir=tmp_path, port=other, metrics_port=other)) is None, "it is beside the API"
+    taken.close()

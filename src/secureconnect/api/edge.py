@@ -109,9 +109,7 @@ class _Answer:
             headers.append((b"cache-control", b"no-store"))
         if self._is_tls:
             headers.append(HSTS)
-        if status == 405:
-            headers = [(name, _with_head(value) if name.lower() == b"allow" else value) for name, value in headers]
-        return headers
+        return [(name, _with_head(value) if name.lower() == b"allow" else value) for name, value in headers]
 
 
 def _with_head(allowed: bytes) -> bytes:
