@@ -86,6 +86,7 @@ FLOORS: dict[str, int] = {
     "parts": 7,
     "app": 7,
     "http_protocol": 5,
+    "place": 6,
     "server": 8,
     "doctor": 9,
     "cli": 10,
@@ -93,7 +94,19 @@ FLOORS: dict[str, int] = {
 }
 """A module is on the floor of the longest name here that it begins with; that name is its room."""
 
-THE_PROCESS = ("data_dir", "senders", "media_servers", "recorder", "sfu_servers", "parts", "app", "server", "doctor", "cli")
+THE_PROCESS = (
+    "data_dir",
+    "place",
+    "senders",
+    "media_servers",
+    "recorder",
+    "sfu_servers",
+    "parts",
+    "app",
+    "server",
+    "doctor",
+    "cli",
+)
 """Those that make a process of it all, and so may know the settings."""
 
 SERVICES = (

@@ -7,7 +7,6 @@ import asyncio
 import os
 from collections.abc import Awaitable
 from datetime import timedelta
-from functools import cached_property
 from importlib.metadata import version
 from uuid import uuid4
 
@@ -24,7 +23,7 @@ from secureconnect.accounts.ring_tokens import RingTokens
 from secureconnect.accounts.service import AccountService
 from secureconnect.accounts.sign_in_limits import SignInLimits
 from secureconnect.accounts.verification import TokenVerifier
-from secureconnect.api.http import Place, Services, create_api
+from secureconnect.api.http import Services, create_api
 from secureconnect.api.problems import plain_answer
 from secureconnect.bus import open_bus, open_counts
 from secureconnect.calls.quality_log import QualityLog
@@ -40,8 +39,6 @@ from secureconnect.clock import CorrectedClock, SystemClock, unix_microseconds
 from secureconnect.config import Settings
 from secureconnect.data_dir import shared_secret, vapid_key
 from secureconnect.errors import ServiceError
-from secureconnect.http.origins import Origins
-from secureconnect.http.proxies import TrustedProxies
 from secureconnect.ids import ConversationId, DeviceId, IdFactory, NodeId, UserId
 from secureconnect.instruments import (
     CallCounter,
@@ -62,6 +59,7 @@ from secureconnect.ops.logging import request_id
 from secureconnect.ops.metrics import Metrics
 from secureconnect.ops.ratelimit import LIMITS, RateLimiter, Use
 from secureconnect.ops.timekeeping import Timekeeper
+from secureconnect.place import place_under
 from secureconnect.push.outbox import Outbox
 from secureconnect.push.queue import PushQueue
 from secureconnect.recorder import Recorder
@@ -90,7 +88,7 @@ class Parts:
     """One process: what it is made of."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self.settings, self.place = settings, place_under(settings)
         self.clock = CorrectedClock(SystemClock())
         self.node_id = NodeId(uuid4())
         self.ids = IdFactory(lambda: unix_microseconds(self.clock.now()) // 1000, os.urandom)
@@ -155,18 +153,6 @@ class Parts:
             ),
             refresh_lifetime=timedelta(days=settings.refresh_token_days),
             ended=self.ended,
-        )
-
-    @cached_property
-    def place(self) -> Place:
-        """Where this process is reached, as far as answers depend on it."""
-        settings = self.settings
-        return Place(
-            proxies=TrustedProxies(settings.trusted_proxies),
-            origins=Origins(settings.allowed_origins, settings.public_url),
-            public_url=settings.public_url,
-            is_tls=settings.tls_certificate is not None,
-            shows_metrics=settings.metrics_listener is None,
         )
 
     def _make_devices(self) -> DeviceService:
