@@ -34,7 +34,7 @@ class Application(Parts):
         self.keys.derived_from = await self.database.read(derived_keys_start)
         if self.database.is_shared:
             await self.timekeeper.measure()
-        await self.ended.load()
+        await self.revocations.load()
         await self.timers.start()
         await self.outbox.start()
         own_servers = [self.turn.run] if self.turn is not None else []
@@ -48,7 +48,7 @@ class Application(Parts):
                 await asyncio.to_thread(self.recorder.adopt)
             await self.films.start()
             own_servers.append(self.films.run)
-        books = (self.quality.run, self.receipts.run, self.ended.run, self.purge.run)
+        books = (self.quality.run, self.receipts.run, self.revocations.run, self.purge.run)
         loops = (self.bus.run, self.timers.run, self.sockets.keep_alive, self.outbox.run, self.sfu.run, *books)
         self._loops += [begin(run()) for run in (*loops, *own_servers)]
         self._loops.append(begin(watch_lag(self.clock, self.metrics.loop_lag.observe)))

@@ -5,6 +5,7 @@ Sources, strongest first: command line, environment (`SECURECONNECT_…`), one T
 
 import os
 import tomllib
+from datetime import timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -75,6 +76,12 @@ class Settings(BaseSettings):
         default_factory=dict, description="Outside identity providers: issuer to the URL of its JWKS, as JSON."
     )
     access_token_seconds: int = Field(900, ge=30, description="Life of an access token, seconds.")
+    max_token_seconds: int = Field(
+        86_400,
+        ge=60,
+        description="The longest life of an access token that is accepted (exp less iat), seconds; never less than "
+        "access_token_seconds.",
+    )
     refresh_token_days: int = Field(30, ge=1, description="Life of a refresh token, days.")
     allowed_origins: list[str] = Field(
         default_factory=list, description="Origins besides our own that may open sockets and call the API, as JSON."
@@ -312,6 +319,11 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def max_token_lifetime(self) -> timedelta:
+        """The longest life of an access token: our own are always accepted."""
+        return timedelta(seconds=max(self.max_token_seconds, self.access_token_seconds))
 
     @property
     def drain(self) -> float:

@@ -7,6 +7,7 @@ ServiceError                    code, HTTP status, title; the docstring's first 
 │   └── BadSdp                  400 bad_sdp
 ├── Unauthenticated             401 unauthenticated
 │   ├── TokenExpired            401 token_expired
+│   ├── AccountDisabled         401 account_disabled
 │   ├── WrongCredentials        401 wrong_credentials
 │   └── RefreshReused           401 refresh_reused
 ├── Forbidden                   403 forbidden
@@ -105,6 +106,12 @@ class TokenExpired(Unauthenticated):
     """The access token has expired: get a new one from /v1/auth/refresh."""
 
     code = "token_expired"
+
+
+class AccountDisabled(Unauthenticated):
+    """This account is disabled: ask the operator of this server."""
+
+    code = "account_disabled"
 
 
 class WrongCredentials(Unauthenticated):

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from secureconnect.accounts.application_tokens import ApplicationTokens
 from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer
 from secureconnect.accounts.devices import DeviceService
-from secureconnect.accounts.ended import EndedSignIns
+from secureconnect.accounts.revocations import Revocations
 from secureconnect.accounts.ring_tokens import RingTokens
 from secureconnect.accounts.service import AccountService
 from secureconnect.accounts.sign_in_limits import SignInLimits
@@ -109,8 +109,8 @@ class Parts:
         self.sfu = SfuServers(settings, self.keys, self.clock, self.recorder.folder)
 
         # What people can do
-        lifetime = timedelta(seconds=settings.access_token_seconds)
-        self.ended = EndedSignIns(database=self.database, bus=self.bus, clock=self.clock, lifetime=lifetime)
+        lifetime = settings.max_token_lifetime
+        self.revocations = Revocations(database=self.database, bus=self.bus, clock=self.clock, lifetime=lifetime)
         self.accounts = self._make_accounts(secret)
         own = {"secret": secret, "issuer": settings.jwt_issuer, "audience": settings.jwt_audience}
         self.ring_tokens = RingTokens(**own, keys=self.keys, clock=self.clock)
@@ -149,10 +149,16 @@ class Parts:
             passwords=PasswordHasher(),
             issuer=TokenIssuer(secret=secret, issuer=issuer, audience=audience, lifetime=lifetime),
             verifier=TokenVerifier(
-                secret=secret, issuer=issuer, audience=audience, outside=settings.jwks, http=self.http, clock=self.clock
+                secret=secret,
+                issuer=issuer,
+                audience=audience,
+                outside=settings.jwks,
+                http=self.http,
+                clock=self.clock,
+                max_lifetime=settings.max_token_lifetime,
             ),
             refresh_lifetime=timedelta(days=settings.refresh_token_days),
-            ended=self.ended,
+            revocations=self.revocations,
         )
 
     def _make_devices(self) -> DeviceService:
@@ -161,7 +167,7 @@ class Parts:
             self.clock,
             self.senders.keys(),
             bus=self.bus,
-            ended=self.ended,
+            revocations=self.revocations,
             on_revoked=self._on_device_revoked,
             webpush_hosts=self.settings.webpush_hosts,
             webpush_key=self.vapid.public_key if self.vapid is not None else None,

@@ -27,7 +27,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy_cockroachdb.asyncpg import CockroachDBDialect_asyncpg  # type: ignore[import-untyped]
 
 from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer
-from secureconnect.accounts.ended import EndedSignIns
+from secureconnect.accounts.revocations import Revocations
 from secureconnect.accounts.service import AccountService
 from secureconnect.accounts.verification import TokenVerifier
 from secureconnect.bus.memory import MemoryBus
@@ -285,7 +285,7 @@ class Node:
             issuer=TokenIssuer(secret=SECRET, issuer="us", audience="us", lifetime=timedelta(minutes=15)),
             verifier=TokenVerifier(secret=SECRET, issuer="us", audience="us", outside={}, http=self.http, clock=clock),
             refresh_lifetime=timedelta(days=30),
-            ended=EndedSignIns(database=database, bus=MemoryBus(clock), clock=clock, lifetime=timedelta(minutes=15)),
+            revocations=Revocations(database=database, bus=MemoryBus(clock), clock=clock, lifetime=timedelta(minutes=15)),
         )
         self.chat = ChatService(
             database=database, bus=MemoryBus(clock), ids=self.ids, clock=clock, on_member_removed=self._on_member_removed
@@ -312,7 +312,7 @@ async def cluster(url: str, database: Database) -> AsyncIterator[list[Node]]:
 
 
 def token_of(subject: str) -> str:
-    claims = {"iss": "us", "aud": "us", "sub": subject, "exp": 4_000_000_000}
+    claims = {"iss": "us", "aud": "us", "sub": subject, "exp": int(START.timestamp()) + 3600}
     return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(SECRET), algorithms=["HS256"])
 
 

@@ -26,6 +26,8 @@ HASHES_WAITING = 200
 REFRESH_TOKEN_BYTES = 32
 """256 bits cannot be guessed, so one fast hash is enough to keep the stored form useless to a thief."""
 OWN_ALGORITHM = "HS256"
+DEVICE_CLAIM = "device_id"
+"""Names the device that signed in, in the access tokens that we sign."""
 
 
 def argon2id() -> argon2.PasswordHasher:
@@ -94,8 +96,26 @@ class TokenIssuer:
         self._key = OctKey.import_key(secret)
         self._audience = audience
 
-    def issue(self, subject: UUID, name: str, *, token_id: UUID, now: datetime, sign_in: UUID | None = None) -> str:
-        """A token for `subject`, valid from `now` for the issuer's lifetime. `token_id` becomes its `jti`, `sign_in` its `sid`."""
+    def issue(
+        self,
+        subject: UUID,
+        name: str,
+        *,
+        token_id: UUID,
+        now: datetime,
+        sign_in: UUID | None = None,
+        device_id: UUID | None = None,
+    ) -> str:
+        """Sign a token that is valid from `now` for the issuer's lifetime.
+
+        Args:
+            subject: the user, as `sub`.
+            name: the display name.
+            token_id: the token's own id, as `jti`.
+            now: when it is issued, as `iat`.
+            sign_in: the sign-in it belongs to, as `sid` (OpenID Connect Front-Channel Logout 1.0, section 3).
+            device_id: the device that signed in, if it said which it is.
+        """
         issued_at = int(now.timestamp())
         claims = {
             "iss": self.issuer,
@@ -108,4 +128,6 @@ class TokenIssuer:
         }
         if sign_in is not None:
             claims["sid"] = str(sign_in)
+        if device_id is not None:
+            claims[DEVICE_CLAIM] = str(device_id)
         return jwt.encode({"alg": OWN_ALGORITHM}, claims, self._key, algorithms=[OWN_ALGORITHM])

@@ -11,8 +11,8 @@ from uuid import UUID
 from msgspec import Struct, json
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from secureconnect.accounts.ended import EndedSignIns
 from secureconnect.accounts.events import DeviceRevoked
+from secureconnect.accounts.revocations import Revocations
 from secureconnect.bus import Bus, user_topic
 from secureconnect.clock import Clock
 from secureconnect.errors import NotFound, Unprocessable
@@ -63,13 +63,13 @@ class DeviceService:
         providers: Collection[Provider],
         *,
         bus: Bus,
-        ended: EndedSignIns,
+        revocations: Revocations,
         on_revoked: OnRevoked,
         webpush_hosts: Collection[str] = (),
         webpush_key: str | None = None,
     ) -> None:
         self._bus = bus
-        self._ended = ended
+        self._revocations = revocations
         self._on_revoked = on_revoked
         self._database = database
         self._clock = clock
@@ -110,7 +110,7 @@ class DeviceService:
             await store.remove_device(connection, user_id, device_id)
             return await revoke_device(connection, user_id, device_id, now)
 
-        self._ended.add(await self._database.transact(work))
+        self._revocations.announce_sign_ins(await self._database.transact(work))
         self._bus.publish(user_topic(user_id), encode(DeviceRevoked(device_id, now)))
         await self._on_revoked(user_id, device_id)
 

@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from secureconnect.accounts.client import ANONYMOUS, Client
 from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer, new_refresh_token, refresh_token_hash
 from secureconnect.accounts.emails import email_spellings, normal_email
-from secureconnect.accounts.ended import EndedSignIns
+from secureconnect.accounts.grant import Grant
+from secureconnect.accounts.revocations import Revocations
 from secureconnect.accounts.verification import Claims, TokenVerifier
 from secureconnect.clock import Clock
 from secureconnect.errors import (
@@ -42,10 +43,11 @@ PRINCIPALS_KEPT = 10_000
 
 
 class Principal(Struct, frozen=True):
-    """The one who asks, known from a verified token."""
+    """The user who asks, known from a verified token, and what that token allows."""
 
     user_id: UserId
     display_name: str
+    grant: Grant
 
 
 class SignIn(Struct, frozen=True):
@@ -78,7 +80,7 @@ class AccountService:
         issuer: TokenIssuer,
         verifier: TokenVerifier,
         refresh_lifetime: timedelta,
-        ended: EndedSignIns,
+        revocations: Revocations,
     ) -> None:
         self._database = database
         self._ids = ids
@@ -87,8 +89,8 @@ class AccountService:
         self._issuer = issuer
         self._verifier = verifier
         self.refresh_lifetime = refresh_lifetime
-        self._ended = ended
-        self._principals: OrderedDict[Identity, Principal] = OrderedDict()
+        self._revocations = revocations
+        self._known: OrderedDict[Identity, tuple[UserId, str]] = OrderedDict()
 
     async def register(
         self,
@@ -139,6 +141,7 @@ class AccountService:
         fits = await self._passwords.verify(password_hash, password, client)
         if account is None or password_hash is None or not fits:
             raise WrongCredentials
+        self._revocations.check_enabled(account.user.user_id)
         if not self._passwords.needs_rehash(password_hash):
             return await self._sign_in(account.user, device_id, client)
         new_password_hash = await self._passwords.hash(password, client)
@@ -157,7 +160,7 @@ class AccountService:
         now = self._clock.now()
         ended: list[UUID] = []
 
-        async def work(connection: AsyncConnection) -> tuple[User, UUID] | Unauthenticated:
+        async def work(connection: AsyncConnection) -> tuple[User, RefreshToken] | Unauthenticated:
             token = await store.find_refresh_token(connection, token_hash)
             if token is None:
                 return Unauthenticated(NOT_KNOWN)
@@ -167,21 +170,22 @@ class AccountService:
                 return RefreshReused()
             if token.revoked_at is not None or token.expires_at <= now:
                 return Unauthenticated("This sign-in has ended: sign in again.")
+            self._revocations.check_enabled(token.user_id)
             await store.use_refresh_token(connection, token_hash, now)
             link = self._link(token.user_id, token.family_id, successor, device_id=token.device_id, client=client)
             await store.insert_refresh_token(connection, link)
             user = await store.find_user(connection, token.user_id)
             assert user is not None, "a token refers to its user"
-            return user, token.family_id
+            return user, link
 
         # Serializable: two that both read the token as unused cannot both commit, and the loser runs again and reads it as used.
         # A refusal is returned from the transaction, not raised, so that ending the family is committed.
         outcome = await self._database.transact(work)
         if isinstance(outcome, Unauthenticated):
-            self._ended.add(ended)
+            self._revocations.announce_sign_ins(ended)
             raise outcome
-        user, family_id = outcome
-        return self._granted(user, family_id, successor)
+        user, link = outcome
+        return self._granted(user, link, successor)
 
     async def logout(self, refresh_token: str) -> None:
         """End the sign-in that this token belongs to. Doing it again, or with an unknown token, changes nothing."""
@@ -197,26 +201,30 @@ class AccountService:
             await store.revoke_family(connection, token.family_id, now)
             return [token.family_id]
 
-        self._ended.add(await self._database.transact(work))
+        self._revocations.announce_sign_ins(await self._database.transact(work))
 
     async def authenticate(self, token: str) -> Principal:
         """Who bears this access token. Somebody new with a valid token becomes a user at once.
 
-        Raises Unauthenticated, TokenExpired; Unavailable when an outside issuer's keys or the database are out of reach.
+        Raises Unauthenticated, AccountDisabled, TokenExpired; Unavailable when an outside issuer's keys or the database are out of
+        reach.
         """
         claims = await self._verifier.verify(token)
-        if claims.sign_in in self._ended:
-            raise Unauthenticated("This sign-in has ended: sign in again.")
         identity = Identity(claims.issuer, claims.subject)
-        principal = self._principals.get(identity)
-        if principal is None:
+        known = self._known.get(identity)
+        if known is None:
             user = await self._user_of(identity, claims)
-            principal = self._principals[identity] = Principal(user.user_id, user.display_name)
-            if len(self._principals) > PRINCIPALS_KEPT:
-                self._principals.popitem(last=False)
+            known = self._known[identity] = (user.user_id, user.display_name)
+            if len(self._known) > PRINCIPALS_KEPT:
+                self._known.popitem(last=False)
         else:
-            self._principals.move_to_end(identity)
-        return principal
+            self._known.move_to_end(identity)
+        user_id, display_name = known
+        device_id = None if claims.device_id is None else DeviceId(claims.device_id)
+        grant = Grant(user_id, claims.issued_at, claims.expires_at, claims.sign_in, device_id)
+        # Last: nothing waits between this and the answer, so a revocation that came meanwhile counts.
+        self._revocations.check(grant)
+        return Principal(user_id, display_name, grant)
 
     async def mint(self, user: str | UserId) -> str:
         """An access token for an existing user, named by email or id. Raises UnknownUser."""
@@ -299,7 +307,7 @@ class AccountService:
             await store.insert_refresh_token(connection, link)
 
         await self._database.transact(work)
-        return self._granted(user, family_id, refresh_token)
+        return self._granted(user, link, refresh_token)
 
     def _link(
         self, user_id: UserId, family_id: UUID, refresh_token: str, *, device_id: DeviceId | None, client: Client
@@ -315,12 +323,14 @@ class AccountService:
             network_mark=client.network_mark,
         )
 
-    def _granted(self, user: User, family_id: UUID, refresh_token: str) -> SignIn:
-        return SignIn(user, self._access_token(user, family_id), refresh_token, int(self._issuer.lifetime.total_seconds()))
+    def _granted(self, user: User, link: RefreshToken, refresh_token: str) -> SignIn:
+        token = self._access_token(user, link.family_id, link.device_id)
+        return SignIn(user, token, refresh_token, int(self._issuer.lifetime.total_seconds()))
 
-    def _access_token(self, user: User, sign_in: UUID | None = None) -> str:
-        now = self._clock.now()
-        return self._issuer.issue(user.user_id, user.display_name, token_id=self._ids.new(), now=now, sign_in=sign_in)
+    def _access_token(self, user: User, sign_in: UUID | None = None, device_id: DeviceId | None = None) -> str:
+        now, token_id = self._clock.now(), self._ids.new()
+        name = user.display_name
+        return self._issuer.issue(user.user_id, name, token_id=token_id, now=now, sign_in=sign_in, device_id=device_id)
 
 
 def _checked_email(email: str) -> str:

@@ -6,6 +6,7 @@ Nothing of the token appears in an error's sentence.
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from joserfc.jwt import JWTClaimsRegistry
 from msgspec import Struct
 from msgspec.structs import replace
 
-from secureconnect.accounts.credentials import OWN_ALGORITHM
+from secureconnect.accounts.credentials import DEVICE_CLAIM, OWN_ALGORITHM
 from secureconnect.accounts.jwks import KeyRing
 from secureconnect.clock import Clock
 from secureconnect.errors import TokenExpired, Unauthenticated
@@ -29,18 +30,25 @@ OUTSIDE_ALGORITHMS = ("RS256", "ES256", "EdDSA", "Ed25519")
 """All asymmetric: a provider's public key can never be mistaken for a shared secret. Ed25519 is RFC 9864's name for EdDSA."""
 LEEWAY_SECONDS = 10
 """How far the clocks of nodes and providers may differ. A token lives at most this much longer than it says."""
+MAX_LIFETIME = timedelta(hours=24)
 MAX_TOKEN_CHARS = 8192
 MAX_IDENTITY_CHARS = 255
 """What the columns for issuer and subject hold; OpenID Connect Core, section 2, allows a subject no more."""
 
 
 class Claims(Struct, frozen=True):
-    """What a valid token says about its bearer."""
+    """What a valid token says about its bearer. Times are seconds since 1970.
+
+    `issued_at` of a token without `iat` is the earliest that it can be, `expires_at` less the longest life of a token.
+    """
 
     issuer: str
     subject: str
     name: str | None
+    issued_at: float
+    expires_at: float
     sign_in: UUID | None = None
+    device_id: UUID | None = None
 
 
 class _Only(JWSRegistry):
@@ -61,8 +69,9 @@ class _Only(JWSRegistry):
 class TokenVerifier:
     """Checks signature, issuer, audience and times of a token.
 
-    `outside` maps the `iss` of each outside provider to the URL of its JWKS. Raises ValueError when one of them is our own
-    issuer: the two kinds must not be confused.
+    `outside` maps the `iss` of each outside provider to the URL of its JWKS. A token that lives longer than `max_lifetime` (from
+    `iat`, or from now when it has none) is refused. Raises ValueError when an outside provider is our own issuer: the two kinds
+    must not be confused.
     """
 
     def __init__(
@@ -74,9 +83,12 @@ class TokenVerifier:
         outside: Mapping[str, str],
         http: httpx2.AsyncClient,
         clock: Clock,
+        max_lifetime: timedelta = MAX_LIFETIME,
     ) -> None:
         if issuer in outside:
             raise ValueError(f"jwks: {issuer} is our own issuer; an outside provider needs another name")
+        self._clock = clock
+        self._max_seconds = max_lifetime.total_seconds()
         self._issuer = issuer
         self._own_key = OctKey.import_key(secret)
         self._rings = {name: KeyRing(url, http, clock) for name, url in outside.items()}
@@ -106,9 +118,22 @@ class TokenVerifier:
         if not genuine:
             raise Unauthenticated("The signature of the access token does not fit its issuer's key.")
         self._check(payload)
-        claims = _claims(issuer, payload)
-        # Only our own sign-ins can be ended here; what others mean by a session id is theirs.
-        return replace(claims, sign_in=_uuid(payload.get("sid"))) if issuer == self._issuer else claims
+        claims = _claims(issuer, payload, self._times(payload))
+        if issuer != self._issuer:
+            # Only our own sign-ins can be ended here; what others mean by a session id is theirs.
+            return claims
+        return replace(claims, sign_in=_uuid(payload.get("sid")), device_id=_uuid(payload.get(DEVICE_CLAIM)))
+
+    def _times(self, payload: dict[str, Any]) -> tuple[float, float]:
+        """When the token was issued and when it expires. Raises Unauthenticated when it lives for too long."""
+        expires_at = float(payload["exp"])
+        issued_at = payload.get("iat")
+        begun = self._clock.now().timestamp() + LEEWAY_SECONDS if issued_at is None else float(issued_at)
+        if not expires_at - begun <= self._max_seconds:  # nor is NaN, which JSON as Python reads it can say
+            raise Unauthenticated(
+                f"The access token is valid for more than {self._max_seconds:.0f} seconds (exp); issue shorter ones."
+            )
+        return expires_at - self._max_seconds if issued_at is None else begun, expires_at
 
     async def _trust(self, issuer: str, header: dict[str, Any]) -> tuple[Key, JWSRegistry]:
         """The key and the algorithms that count for this issuer. Refuses a forbidden algorithm before any key is looked for."""
@@ -170,8 +195,8 @@ def _uuid(text: object) -> UUID | None:
         return None
 
 
-def _claims(issuer: str, payload: dict[str, Any]) -> Claims:
+def _claims(issuer: str, payload: dict[str, Any], times: tuple[float, float]) -> Claims:
     subject, name = payload["sub"], payload.get("name")
     if not is_storable(subject) or max(len(issuer), len(subject)) > MAX_IDENTITY_CHARS:
         raise Unauthenticated(f"The access token's iss and sub may have {MAX_IDENTITY_CHARS} characters each, and no NUL.")
-    return Claims(issuer, subject, name if isinstance(name, str) and is_storable(name) else None)
+    return Claims(issuer, subject, name if isinstance(name, str) and is_storable(name) else None, *times)

@@ -70,6 +70,10 @@ users = Table(
     # The words people search by, folded by us because databases do not agree on case outside ASCII; see store.unicode.
     Column("search_text", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    # Access tokens that were issued before are refused, except those of the sign-in that was kept; see accounts.revocations.
+    Column("tokens_not_before", UtcDateTime, index=True),
+    Column("kept_sign_in", Uuid),
+    Column("disabled_at", UtcDateTime, index=True),
     UniqueConstraint("issuer", "subject"),
 )
 

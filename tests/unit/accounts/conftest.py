@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer
-from secureconnect.accounts.ended import EndedSignIns
+from secureconnect.accounts.revocations import Revocations
 from secureconnect.accounts.service import AccountService
 from secureconnect.accounts.verification import TokenVerifier
 from secureconnect.bus.memory import MemoryBus
@@ -81,7 +81,7 @@ def make_service(
             issuer=issuer,
             verifier=TokenVerifier(secret=SECRET, issuer=ISSUER, audience=AUDIENCE, outside={}, http=http, clock=clock),
             refresh_lifetime=timedelta(days=30),
-            ended=EndedSignIns(database=database, bus=MemoryBus(clock), clock=clock, lifetime=timedelta(minutes=15)),
+            revocations=Revocations(database=database, bus=MemoryBus(clock), clock=clock, lifetime=timedelta(minutes=15)),
         )
 
     return make

@@ -98,12 +98,12 @@ def signed(key: Key, algorithm: str, *, header: dict[str, Any] | None = None, is
 
 async def test_our_own_token_passes(verifier: TokenVerifier, issuer: TokenIssuer) -> None:
     token = issuer.issue(UUID(int=7), "Ada", token_id=UUID(int=8), now=START)
-    assert await verifier.verify(token) == Claims(ISSUER, str(UUID(int=7)), "Ada")
+    assert await verifier.verify(token) == Claims(ISSUER, str(UUID(int=7)), "Ada", NOW, NOW + 900)
 
 
 @pytest.mark.parametrize(("key", "algorithm"), [(RSA, "RS256"), (EC, "ES256"), (ED, "EdDSA"), (ED, "Ed25519")])
 async def test_a_token_of_a_configured_provider_passes(verifier: TokenVerifier, key: Key, algorithm: str) -> None:
-    assert await verifier.verify(signed(key, algorithm)) == Claims(ACME, "ada", "Ada")
+    assert await verifier.verify(signed(key, algorithm)) == Claims(ACME, "ada", "Ada", NOW, NOW + 900)
 
 
 async def test_unknown_header_fields_are_ignored_and_never_followed(verifier: TokenVerifier) -> None:
@@ -123,6 +123,47 @@ async def test_a_token_expires_after_a_short_leeway(verifier: TokenVerifier, clo
     clock.advance(1)
     with pytest.raises(TokenExpired, match="/v1/auth/refresh"):
         await verifier.verify(token)
+
+
+@pytest.mark.parametrize("member", ["sid", "device_id"])
+async def test_what_an_outside_provider_says_of_sessions_is_not_ours(verifier: TokenVerifier, member: str) -> None:
+    sign_in = str(UUID(int=9))
+    outside = jwt.encode({"alg": "RS256", "kid": RSA.kid}, claims(ACME, **{member: sign_in}), RSA)
+    found = await verifier.verify(outside)
+    assert (found.sign_in, found.device_id) == (None, None)
+    found = await verifier.verify(ours(**{member: sign_in}))
+    assert UUID(int=9) in (found.sign_in, found.device_id)
+    found = await verifier.verify(ours(**{member: "no uuid"}))
+    assert (found.sign_in, found.device_id) == (None, None)
+
+
+DAY = 86_400
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"exp": NOW + DAY + 1},
+        {"exp": NOW + 10 * 365 * DAY},
+        {"iat": NOW - 60, "exp": NOW + DAY},
+        {"iat": 0, "exp": NOW + 900},
+        {"iat": None, "exp": NOW + DAY + LEEWAY_SECONDS + 2},
+        {"iat": None, "exp": 1e300},
+    ],
+)
+async def test_a_token_that_lives_too_long_is_refused(verifier: TokenVerifier, times: dict[str, Any]) -> None:
+    with pytest.raises(Unauthenticated, match="valid for more than 86400 seconds"):
+        await verifier.verify(ours(**times))
+
+
+@pytest.mark.parametrize("times", [{"exp": NOW + DAY}, {"iat": None, "exp": NOW + DAY}, {"iat": NOW - 800, "exp": NOW + DAY - 800}])
+async def test_a_token_may_live_for_a_day(verifier: TokenVerifier, times: dict[str, Any]) -> None:
+    assert (await verifier.verify(ours(**times))).subject == "ada"
+
+
+async def test_without_iat_a_token_counts_as_the_oldest_it_can_be(verifier: TokenVerifier) -> None:
+    found = await verifier.verify(ours(iat=None))
+    assert (found.issued_at, found.expires_at) == (NOW + 900 - DAY, NOW + 900)
 
 
 PUBLIC_PEM = RSA.as_pem(private=False)

@@ -9,6 +9,7 @@ import pytest
 from litestar import Litestar, Request
 from litestar.di import Provide
 
+from secureconnect.accounts.grant import Grant
 from secureconnect.accounts.service import Principal
 from secureconnect.api.chat import routes
 from secureconnect.api.problems import EXCEPTION_HANDLERS
@@ -34,7 +35,7 @@ MESSAGE = {"message_id", "conversation_id", "sender_id", "kind", "content", "cre
 async def app(office: Office) -> Litestar:
     async def principal(request: Request[Any, Any, Any]) -> Principal:
         user_id = UserId(UUID(request.headers["x-test-user"]))
-        return Principal(user_id, office.people[user_id])
+        return Principal(user_id, office.people[user_id], Grant(user_id, 0.0, 0.0))
 
     limiter = RateLimiter(clock=office.clock, limits={**LIMITS, "message": Limit(5)})
     additions = AdditionLimits(database=office.database, limiter=limiter)

@@ -14,7 +14,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.accounts.devices import DeviceService, Platform, Registration
-from secureconnect.accounts.ended import EndedSignIns
+from secureconnect.accounts.revocations import Revocations
 from secureconnect.accounts.ring_tokens import RingTokens
 from secureconnect.bus.memory import MemoryBus
 from secureconnect.calls.call import Call, CallType
@@ -47,8 +47,8 @@ def device_service(database: Database, clock: Clock, providers: Collection[Provi
         return
 
     bus = MemoryBus(clock)
-    ended = EndedSignIns(database=database, bus=bus, clock=clock, lifetime=timedelta(minutes=15))
-    return DeviceService(database, clock, providers, bus=bus, ended=ended, on_revoked=nobody, **options)
+    revocations = Revocations(database=database, bus=bus, clock=clock, lifetime=timedelta(minutes=15))
+    return DeviceService(database, clock, providers, bus=bus, revocations=revocations, on_revoked=nobody, **options)
 
 
 class Phone:

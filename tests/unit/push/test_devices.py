@@ -13,6 +13,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
 from secureconnect.accounts.devices import REGISTRATIONS_PER_USER, DeviceService, Registration
+from secureconnect.accounts.grant import Grant
 from secureconnect.accounts.service import Principal
 from secureconnect.api.devices import routes
 from secureconnect.api.problems import on_exception, on_http_exception, on_service_error
@@ -158,7 +159,7 @@ class TestWhatIsAcceptable:
 class TestRoutes:
     async def test_put_list_delete(self, devices: DeviceService, ada: UserId) -> None:
         async def principal(request: Request[UUID, None, None]) -> Principal:  # type: ignore[type-var]
-            return Principal(ada, "Ada")
+            return Principal(ada, "Ada", Grant(ada, 0.0, 0.0))
 
         app = Litestar(
             routes,
