@@ -55,6 +55,7 @@ FLOORS: dict[str, int] = {
     "webhooks.sender": 3,  # it answers in the words of push
     "webhooks.delivery": 3,
     "media": 2,
+    "media.janus_bundle": 1,  # what the SFU and recording both start programs with
     "recording": 2,
     "recording.record": 1,  # what store and the services of the room both know
     "ops.networks": 0,
@@ -80,6 +81,7 @@ FLOORS: dict[str, int] = {
     "purge": 6,
     "instruments": 6,
     "senders": 6,
+    "installer": 6,
     "media_servers": 6,
     "recorder": 6,
     "sfu_servers": 6,
@@ -152,7 +154,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("ops.metrics",),
     "pydantic": ("config",),
     "pydantic_settings": ("config",),
-    "cyclopts": ("cli", "robot", "load"),
+    "cyclopts": ("cli", "installer.commands", "robot", "load"),
     "aiortc": ("robot",),
 }
 """Who may know a library: everybody else meets it through them."""
@@ -268,7 +270,8 @@ def test_settings_are_read_by_the_process_alone() -> None:
 
 def test_the_environment_is_read_by_config_alone() -> None:
     # The load tool starts servers of its own; it hands them its environment, without our settings.
-    allowed = ("config", "load.target")
+    # Where a user keeps data is in the environment (XDG Base Directory Specification), and commands without settings ask for it.
+    allowed = ("config", "load.target", "media.janus_bundle")
     wrong = [
         f"{module.name}:{node.lineno}"
         for module in house()

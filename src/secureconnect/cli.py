@@ -25,6 +25,7 @@ from secureconnect.config import ConfigurationError, Settings, load_settings
 from secureconnect.data_dir import UMASK, restrict, shared_secret
 from secureconnect.errors import ServiceError
 from secureconnect.ids import CallId
+from secureconnect.installer.commands import sfu
 from secureconnect.ops.logging import set_up_logging
 from secureconnect.parts import VERSION
 from secureconnect.server import Server, allow_open_files, listen, listen_for_metrics
@@ -43,6 +44,7 @@ bench = App(name="bench", help="Load, with progress while it runs and a table at
 app.command(bench)
 webhooks = App(name="webhooks", help="What an outside application is told of calls.")
 app.command(webhooks)
+app.command(sfu)
 console = Console()
 _progress = Console(stderr=True)
 log = structlog.get_logger(__name__)

@@ -39,11 +39,11 @@ class SfuServers:
         self._own: Child | None = None
         self._clock = clock
         self._capacity = settings.sfu_capacity
-        if options is not None and (libraries := janus_server.library_folder()) is not None:
+        if options is not None and (janus := janus_server.find_program()) is not None:
             # It has its port before it starts, so that the pool can wait for it there.
             own = SfuServer(name=OWN, url=janus_server.url_of(options), secret=options.secret)
             servers = [_with_folder(own, recordings)]
-            self._own = Child(janus_server.program(options, libraries), clock, wait=WAIT_SECONDS)
+            self._own = Child(janus_server.program(options, janus), clock, wait=WAIT_SECONDS)
         self.pool = JanusPool(servers, clock, key_of=keys.for_rooms, bitrate=settings.sfu_kbps * 1000, region=settings.region)
 
     @property
@@ -99,7 +99,7 @@ def sfu_options(settings: Settings, secret: str, recordings: Path | None = None)
 
 def can_run_sfu() -> bool:
     """Whether Janus is installed, with all that is loaded of it."""
-    return is_installed(janus_server.PROGRAM) and janus_server.library_folder() is not None
+    return is_installed("setpriv") and janus_server.find_program() is not None
 
 
 def _own_options(settings: Settings, secret: str, recordings: Path | None) -> JanusOptions | None:

@@ -106,7 +106,8 @@ async def test_without_pictures_it_is_sound_that_begins_with_the_first_word(tape
     seen = Seen(film.path)
     assert seen.codecs == ["aac"]
     assert [seen.loudness(440, at) > 5000 for at in (0.05, 1.0, 1.8)] == [True] * 3
-    assert [seen.loudness(880, at, 0.05) > 5000 for at in (0.4, 0.55, 0.9, 1.05, 1.12, 1.25)] == [
+    # janus-pp-rec 1.4.1 fills the pause with silence, out of which the decoder needs a tenth of a second.
+    assert [seen.loudness(880, at, 0.05) > 5000 for at in (0.4, 0.55, 0.9, 1.05, 1.12, 1.35)] == [
         False,
         True,
         True,
@@ -221,6 +222,6 @@ def programs_in(folder: Path, name: str = "") -> set[str]:
 
 
 async def test_a_missing_program_is_named_by_its_package(tape: Tape, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(program.DEBIAN_PACKAGES, "secureconnect-no-such-program", "some-package")
+    monkeypatch.setitem(program.SOURCES, "secureconnect-no-such-program", "some-package")
     with pytest.raises(CannotCompose, match="install some-package"):
         await tape.film(until=1)

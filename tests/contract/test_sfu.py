@@ -16,6 +16,7 @@ from secureconnect.doctor.finding import Verdict
 from secureconnect.doctor.sfu import sfu
 from secureconnect.media import BadDescription, Feed, Handles, Member, Room, Seat, SfuLost, Stream, Track
 from secureconnect.media.janus import UNAUTHORIZED, JanusError, JanusLost, open_janus
+from secureconnect.media.janus_bundle import find_bundle
 from secureconnect.media.janus_server import JanusOptions, configuration
 from secureconnect.media.pool import JanusPool, SfuServer
 from secureconnect.signaling.sfu_frames import Source
@@ -158,13 +159,18 @@ async def test_it_runs_alone_with_one_plugin_behind_a_secret_on_loopback(place: 
 
 
 def check_what_runs(pid: int) -> None:
+    bundle = find_bundle()
+    assert bundle is not None, "run tests/engines"
     command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     folder = Path(command[command.index("-F") + 1])
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in folder.glob("*.jcfg")} == {0o600}
     maps = Path(f"/proc/{pid}/maps").read_text()
-    loaded = {line.rpartition("/")[2].partition(".so")[0] for line in maps.splitlines() if "/janus/" in line and ".so" in line}
-    assert loaded == {"libjanus_videoroom", "libjanus_websockets"}
+    loaded = {line.rpartition("/")[2] for line in maps.splitlines() if ".so" in line}
+    assert {name for name in loaded if name.startswith("libjanus_")} == {"libjanus_videoroom.so", "libjanus_websockets.so"}
+    strange = [line for line in maps.splitlines() if ".so" in line and str(bundle.folder.resolve()) not in line]
+    assert not strange, "each library is one that it was built for"
+    assert Path(f"/proc/{pid}/comm").read_text() == "janus\n"
     if os.geteuid() == 0:
         assert Path(f"/proc/{pid}").stat().st_uid == 65534
 

@@ -12,7 +12,7 @@ from av import AudioFrame, VideoFrame
 from secureconnect.clock import SystemClock
 from secureconnect.media.child import Child
 from secureconnect.media.coturn import free_port
-from secureconnect.media.janus_server import LOOPBACK, JanusOptions, library_folder, program, url_of
+from secureconnect.media.janus_server import LOOPBACK, JanusOptions, find_program, program, url_of
 from secureconnect.media.pool import SfuServer
 from secureconnect.robot.meters import AudioMeter, VideoMeter
 from secureconnect.robot.pictures import Picture, PictureTrack
@@ -28,14 +28,14 @@ class JanusServer:
     """One Janus. The port stays the same from one start to the next; what it held does not."""
 
     def __init__(self, name: str = "one", media_ports: tuple[int, int] = (20000, 21999), recordings: Path | None = None) -> None:
-        libraries = library_folder()
-        if libraries is None:
+        program_found = find_program()
+        if program_found is None:
             raise RuntimeError("janus is not installed: run tests/engines")
         self.options = JanusOptions(ADDRESS, SECRET, free_port(LOOPBACK, 0), media_ports, recordings=recordings)
         where = str(recordings) if recordings is not None else None
         self.server = SfuServer(name=name, url=url_of(self.options), secret=SECRET, recordings=where)
         self._up = asyncio.Event()
-        self._child = Child(program(self.options, libraries), SystemClock(), on_change=lambda is_up: self._up.set())
+        self._child = Child(program(self.options, program_found), SystemClock(), on_change=lambda is_up: self._up.set())
         self._task: asyncio.Task[None] | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""Recordings as Janus 1.1.2 writes them (src/record.c): real VP8 and Opus in real RTP, of people who hum one tone in one colour."""
+"""Recordings as Janus writes them (src/record.c of 1.1.2 and 1.4.1): real VP8 and Opus in RTP, of people who hum one tone."""
 
 import struct
 from array import array

@@ -14,7 +14,7 @@ from secureconnect.doctor.finding import Finding, failed, ok, skipped
 from secureconnect.media import Member, Room, SfuError, Stream, Track
 from secureconnect.media.child import Child
 from secureconnect.media.janus import UNAUTHORIZED, JanusError, JanusLost, open_janus
-from secureconnect.media.janus_server import library_folder, program, url_of
+from secureconnect.media.janus_server import find_program, program, url_of
 from secureconnect.media.pool import SfuServer
 from secureconnect.media.videoroom import RoomOptions, VideoRoomSeat
 from secureconnect.sfu_servers import can_run_sfu, sfu_options
@@ -65,16 +65,16 @@ async def sfu(settings: Settings) -> list[Finding]:
     if settings.is_bus_shared:
         return [skipped("SFU", f"none: {WITHOUT}; nodes that share calls need sfu_servers, which all of them reach")]
     if not can_run_sfu():
-        return [skipped("SFU", f"none: {WITHOUT}; install janus, and `serve` runs one, or set sfu_servers")]
+        return [skipped("SFU", f"none: {WITHOUT}; run `secureconnect sfu install`, and `serve` runs one, or set sfu_servers")]
     return [await _our_own(settings)]
 
 
 async def _our_own(settings: Settings) -> Finding:
-    options, libraries = sfu_options(settings, secrets.token_hex(16)), library_folder()
-    if options is None or libraries is None:
+    options, janus = sfu_options(settings, secrets.token_hex(16)), find_program()
+    if options is None or janus is None:
         return skipped("SFU", "none: this machine has no address but loopback")
     listening = asyncio.Event()
-    child = Child(program(options, libraries), SystemClock(), on_change=lambda is_up: listening.set())
+    child = Child(program(options, janus), SystemClock(), on_change=lambda is_up: listening.set())
     running = asyncio.ensure_future(child.run_once())
     waiting = asyncio.ensure_future(listening.wait())
     try:

@@ -84,7 +84,7 @@ class Child:
     async def run_once(self) -> None:
         """Start one, and return when it has ended; cancelled, end it. What goes wrong is logged."""
         process: asyncio.subprocess.Process | None = None
-        with tempfile.TemporaryDirectory(prefix=f"secureconnect-{self._program.arguments(Path())[0]}-") as name:
+        with tempfile.TemporaryDirectory(prefix=f"secureconnect-{Path(self._program.arguments(Path())[0]).name}-") as name:
             try:
                 process = await self._start(Path(name))
                 await self._wait_until_it_listens(process)

@@ -1,23 +1,26 @@
 """A Janus of our own: what it loads, where it listens, which ports media takes. Run by app as a child, tried by the doctor.
 
 The configuration is hardened: VideoRoom and WebSockets are all that is loaded, the API is bound to loopback behind a secret, and
-nothing of it is ever told to clients, who meet only the UDP ports of their media. Debian 12 carries Janus 1.1.2, which lacks what
-was mended up to 1.4.1 in 2026: a publisher may be able to crash it, which is why it runs alone, without rights, and is replaced.
+nothing of it is ever told to clients, who meet only the UDP ports of their media.
 https://janus.conf.meetecho.com/docs/deploy and the comments in Janus' own sample files describe every option.
 """
 
+import re
+import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from secureconnect.media.child import Program
+from secureconnect.media.janus_bundle import JANUS, find_bundle, parse_version
 
-PROGRAM = "janus"
 LOOPBACK = "127.0.0.1"
 PLUGIN = "libjanus_videoroom.so"
 TRANSPORT = "libjanus_websockets.so"
 LIBRARIES = ("/usr/lib/*/janus", "/usr/lib/janus", "/usr/local/lib/janus", "/usr/local/lib/*/janus", "/opt/janus/lib/janus")
 """Where packages and builds put Janus' plugins: Debian below its architecture's name, a build of one's own below its prefix."""
+VERSION_SECONDS = 10.0
 SESSION_SECONDS = 60
 """A Janus session that nobody has asked anything for so long is gone: its node hangs, and the call has been taken elsewhere."""
 RECLAIM_SECONDS = 60
@@ -47,8 +50,37 @@ class JanusOptions:
         return self.external_ip or self.address, *self.beside
 
 
+@dataclass(frozen=True)
+class JanusProgram:
+    """An installed Janus: what starts it, the folder above its plugins and transports, its version such as (1, 4, 1)."""
+
+    command: tuple[str, ...]
+    libraries: Path
+    version: tuple[int, ...]
+
+
+def find_program() -> JanusProgram | None:
+    """The Janus of `secureconnect sfu install`, or else the one that the machine has; None without any."""
+    bundle = find_bundle()
+    if bundle is not None:
+        return JanusProgram(bundle.command(JANUS), bundle.folder, bundle.version)
+    path, libraries = shutil.which(JANUS), library_folder()
+    return JanusProgram((path,), libraries, ask_version(path)) if path is not None and libraries is not None else None
+
+
+def ask_version(path: str) -> tuple[int, ...]:
+    """The version that a Janus says it has; empty when it does not say."""
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=VERSION_SECONDS, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    # Janus version: 1401 (1.4.1)
+    said = re.search(r"^Janus version: \d+ \(([0-9.]+)\)", done.stdout, re.MULTILINE)
+    return parse_version(said[1]) if said else ()
+
+
 def library_folder() -> Path | None:
-    """Where the installed Janus keeps its plugins; None when they are nowhere to be found."""
+    """Where the Janus of the machine keeps its plugins; None when they are nowhere to be found."""
     for pattern in LIBRARIES:
         for folder in sorted(Path("/").glob(pattern.removeprefix("/"))):
             if (folder / "plugins" / PLUGIN).exists() and (folder / "transports" / TRANSPORT).exists():
@@ -133,18 +165,18 @@ def _videoroom(secret: str) -> str:
 """
 
 
-def program(options: JanusOptions, libraries: Path) -> Program:
-    """What to start, with the plugins of `libraries`."""
+def program(options: JanusOptions, janus: JanusProgram) -> Program:
+    """What to start for these options."""
 
     def links(_folder: Path) -> Mapping[str, Path]:
         return {
-            f"plugins/{PLUGIN}": libraries / "plugins" / PLUGIN,
-            f"transports/{TRANSPORT}": libraries / "transports" / TRANSPORT,
+            f"plugins/{PLUGIN}": janus.libraries / "plugins" / PLUGIN,
+            f"transports/{TRANSPORT}": janus.libraries / "transports" / TRANSPORT,
         }
 
     return Program(
         name="SFU",
-        arguments=lambda folder: (PROGRAM, "-F", str(folder)),
+        arguments=lambda folder: (*janus.command, "-F", str(folder)),
         files=lambda folder: configuration(options, folder),
         links=links,
         address=LOOPBACK,

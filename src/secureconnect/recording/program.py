@@ -17,6 +17,7 @@ from typing import IO
 
 from msgspec import Struct
 
+from secureconnect.media.janus_bundle import find_command
 from secureconnect.recording import CannotCompose
 
 NOBODY = 65534
@@ -26,8 +27,8 @@ STALLED = 60
 """Whoever needs more than so many times the CPU seconds it may use, and a minute, waits for something that does not come."""
 MAX_WORDS = 200
 CHUNK_BYTES = 65_536
-DEBIAN_PACKAGES = {
-    "janus-pp-rec": "janus-tools",
+SOURCES = {
+    "janus-pp-rec": "janus-pp-rec with `secureconnect sfu install`",
     "ffmpeg": "ffmpeg",
     "ffprobe": "ffmpeg",
     "setpriv": "util-linux",
@@ -45,8 +46,8 @@ class Limits(Struct, frozen=True):
 
 
 def missing_programs() -> list[str]:
-    """The Debian packages to install before a film can be made; empty when all is there."""
-    return sorted({package for program, package in DEBIAN_PACKAGES.items() if shutil.which(program) is None})
+    """What to install before a film can be made: Debian's packages and what we install; empty when all is there."""
+    return sorted({source for program, source in SOURCES.items() if not (find_command(program) or shutil.which(program))})
 
 
 def open_to_programs(folder: Path) -> None:
@@ -71,7 +72,7 @@ async def run(
     try:
         process = await asyncio.create_subprocess_exec(
             *_bounds(limits),
-            shutil.which(program) or program,
+            *(find_command(program) or (shutil.which(program) or program,)),
             *more,
             stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
