@@ -20,6 +20,9 @@ ServiceError                    code, HTTP status, title; the docstring's first 
 │   ├── EmailTaken              409 email_taken
 │   ├── CallEnded               409 call_ended
 │   ├── CallFull                409 call_full
+│   ├── TooManyDevices          409 too_many_devices
+│   ├── TooManyCalls            409 too_many_calls
+│   ├── TooManyConversations    409 too_many_conversations
 │   ├── AlreadyJoined           409 already_joined
 │   ├── AnsweredElsewhere       409 answered_elsewhere
 │   ├── StaleEpoch              409 stale_epoch
@@ -209,6 +212,24 @@ class CallFull(Conflict):
     """The call holds no more people."""
 
     code = "call_full"
+
+
+class TooManyDevices(Conflict):
+    """You are in this call with four devices: leave with one of them first."""
+
+    code = "too_many_devices"
+
+
+class TooManyCalls(Conflict):
+    """You are in as many calls as you may be: leave one of them first."""
+
+    code = "too_many_calls"
+
+
+class TooManyConversations(Conflict):
+    """You have started as many conversations as you may: delete some that you do not need."""
+
+    code = "too_many_conversations"
 
 
 class AlreadyJoined(Conflict):

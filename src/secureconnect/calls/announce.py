@@ -33,7 +33,7 @@ from secureconnect.signaling.events import (
 )
 from secureconnect.signaling.protocol import CallFrame, JoinFrame, LeaveFrame, RecordingFrame, TopologyFrame, encode
 from secureconnect.signaling.reports import CallRinging
-from secureconnect.signaling.views import CallView, view_of
+from secureconnect.signaling.views import CallView, shorten, view_of
 
 
 class Announcer:
@@ -46,7 +46,7 @@ class Announcer:
         self, before: Call | None, after: Call, events: Iterable[Event], members: Iterable[UserId], now: datetime
     ) -> Announcement:
         """Publish one saved change: the call as it is now, what happened, and the news for all members."""
-        view = view_of(after)
+        view = shorten(view_of(after))
         topic = call_topic(after.call_id)
         words = Announcement(self._bus)
         # The state before what happened: whoever leaves still hears what the call has become, and then goodbye.

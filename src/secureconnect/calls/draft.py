@@ -18,7 +18,7 @@ from secureconnect.calls.commands import (
     SessionLeft,
 )
 from secureconnect.calls.topology import room_in, settled
-from secureconnect.errors import CallEnded, NotJoined
+from secureconnect.errors import CallEnded, CallFull, NotJoined
 from secureconnect.ids import UserId
 
 
@@ -47,6 +47,21 @@ class Draft:
         one = self.people.get(user_id)
         if one is None or not one.is_in:
             raise NotJoined
+
+    def need_room(self) -> None:
+        """Raise CallFull unless one more person, or one more session of a mesh, fits."""
+        if self.occupied >= self.room:
+            raise CallFull
+
+    @property
+    def is_mesh(self) -> bool:
+        """Whether every session sends to every other: there is no SFU, and none at hand."""
+        return self.place is None and self.call.topology is not Topology.SFU
+
+    @property
+    def occupied(self) -> int:
+        """How much of the room is taken: people by an SFU, sessions in a mesh; someone without a socket yet counts as one."""
+        return sum(max(1, len(person.sessions)) for person in self.inside()) if self.is_mesh else len(self.inside())
 
     def inside(self) -> list[Participant]:
         return [one for one in self.people.values() if one.is_in]
@@ -116,7 +131,7 @@ class Draft:
 
     @property
     def room(self) -> int:
-        """How many people fit in."""
+        """How many fit in: people by an SFU, sessions in a mesh."""
         return room_in(self.call, self.place)
 
     def outcome(self) -> Outcome:

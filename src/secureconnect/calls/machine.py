@@ -58,9 +58,13 @@ from secureconnect.errors import (
     NotJoined,
     RecordingUnavailable,
     Superseded,
+    TooManyDevices,
     TooManyParticipants,
 )
 from secureconnect.ids import DeviceId
+
+MAX_SESSIONS = 4
+"""Sessions and devices of one person in a call. Every other client connects to each, and each is in every snapshot."""
 
 
 def initiate(command: Initiate, now: datetime) -> Outcome:
@@ -122,8 +126,7 @@ def _join(draft: Draft, command: Join) -> None:
     if me is not None and me.is_in:
         _join_with_another_device(draft, me, command)
         return
-    if len(draft.inside()) >= draft.room:
-        raise CallFull
+    draft.need_room()
     if me is not None and me.state is State.RINGING:
         me = replace(me, ring=me.ring_ended(RingEnd.ANSWERED, now, device_id))
         draft.events.append(AnsweredByDevice(user_id, device_id))
@@ -153,6 +156,8 @@ def _join_with_another_device(draft: Draft, me: Participant, command: Join) -> N
     elif device_id in me.devices:
         return
     elif command.mode == "add":
+        if len(me.devices) >= MAX_SESSIONS:
+            raise TooManyDevices
         draft.put(replace(me, devices=(*me.devices, device_id)))
     else:
         raise AnsweredElsewhere
@@ -220,7 +225,7 @@ def _invite(draft: Draft, command: Invite) -> None:
     draft.need_life()
     draft.need_presence(command.inviter_id)
     new = [person for person in command.people if _may_be_rung(draft.people.get(person.user_id))]
-    if len(draft.inside()) + len(draft.ringing()) + len(new) > draft.room:
+    if draft.occupied + len(draft.ringing()) + len(new) > draft.room:
         raise CallFull
     for person in new:
         draft.ring(person, draft.now + command.ring)
@@ -266,7 +271,7 @@ def _open_session(draft: Draft, command: OpenSession) -> None:
         reopened = replace(earlier, node_id=command.node_id, generation=earlier.generation + 1, expires_at=None, attempt=attempt)
         sessions = tuple(reopened if session is earlier else session for session in me.sessions)
     else:
-        me = _admit_device(draft, me, command.device_id)
+        me = _make_room(draft, _admit_device(draft, me, command.device_id))
         begun = Session(command.session_id, command.device_id, command.node_id, generation=1, attempt=command.attempt or 0)
         sessions = (*me.sessions, begun)
         draft.events.append(SessionJoined(command.user_id, begun))
@@ -280,6 +285,26 @@ def _admit_device(draft: Draft, me: Participant, device_id: DeviceId | None) -> 
     if device_id not in me.devices and None not in me.devices:
         raise AnsweredElsewhere
     return draft.drop_sessions(me, LeaveReason.LEFT, keep=lambda session: session.device_id != device_id)
+
+
+def _make_room(draft: Draft, me: Participant) -> Participant:
+    """Make room for one more session of this person: those without a socket go first, then the oldest.
+
+    Raises CallFull when the call is a mesh that holds no more sessions, and this person has none to give up.
+    """
+    draft.put(me)
+    if not me.sessions:
+        return me
+    waiting = sum(not session.connected for session in me.sessions)
+    full = max(0, draft.occupied + 1 - draft.room) if draft.is_mesh else 0
+    beyond = max(len(me.sessions) + 1 - MAX_SESSIONS, min(full, waiting))
+    if beyond > 0:
+        leaving = sorted(me.sessions, key=lambda session: session.connected)[:beyond]
+        me = draft.drop_sessions(me, LeaveReason.LEFT, keep=lambda session: session not in leaving)
+        draft.put(me)
+    if draft.is_mesh and me.sessions:
+        draft.need_room()
+    return me
 
 
 def _close_session(draft: Draft, command: CloseSession) -> None:

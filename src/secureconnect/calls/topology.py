@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from secureconnect.calls.call import Call, Topology
 
 MESH_CAPACITY = 4
-"""People in a call without an SFU: each sends to all others, and a phone's uplink carries three pictures."""
+"""Sessions in a call without an SFU: each sends to all others, and a phone's uplink carries three pictures."""
 CALM = timedelta(seconds=10)
 """How long two have been alone before they go back to sending straight: somebody who reloads a page moves nobody."""
 PATIENCE = timedelta(seconds=3)
@@ -54,9 +54,8 @@ def _without_its_sfu(call: Call, sessions: int, now: datetime, place: str | None
         return call
     if sessions <= 2:
         return _moved(call, Topology.P2P)
-    inside = sum(one.is_in for one in call.participants)
     # More than a mesh holds have nowhere to go: they wait on.
-    return _moved(call, Topology.MESH) if inside <= MESH_CAPACITY else replace(call, topology_due=now + PATIENCE)
+    return _moved(call, Topology.MESH) if sessions <= MESH_CAPACITY else replace(call, topology_due=now + PATIENCE)
 
 
 def _moved(call: Call, topology: Topology, sfu: str | None = None) -> Call:

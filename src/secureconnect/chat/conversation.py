@@ -11,14 +11,22 @@ from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.ids import ConversationId, UserId
-from secureconnect.signaling.views import CallView, view_of
+from secureconnect.signaling.views import CallView, shorten, view_of
 from secureconnect.store import chat as store
 from secureconnect.store.calls import live_calls_in
 from secureconnect.store.chat import Member, Message, StoredConversation
 
+EVENT_MEMBERS = 32
+"""Members that an event names. As many fit into a call, and a page shows fewer."""
+PREVIEW_CHARS = 200
+"""What an event has of the newest message, which has been an event itself."""
+
 
 class Conversation(Struct, frozen=True):
-    """`unread_count` is the viewer's own; everything else is the same for all members."""
+    """`unread_count` is the viewer's own; everything else is the same for all members.
+
+    `members_truncated`: `participants` are the first of `member_count`, as in events of large conversations.
+    """
 
     conversation_id: ConversationId
     title: str | None
@@ -27,6 +35,22 @@ class Conversation(Struct, frozen=True):
     last_message: Message | None
     unread_count: int
     live_call: CallView | None
+    member_count: int = 0
+    members_truncated: bool = False
+
+
+def shorten_conversation(view: Conversation) -> Conversation:
+    """Return the conversation as events carry it, of a few KiB whatever its size: a client that needs the rest asks for it."""
+    last = view.last_message
+    if last is not None and len(last.content) > PREVIEW_CHARS:
+        last = replace(last, content=last.content[:PREVIEW_CHARS] + "…")
+    return replace(
+        view,
+        participants=view.participants[:EVENT_MEMBERS],
+        members_truncated=len(view.participants) > EVENT_MEMBERS,
+        last_message=last,
+        live_call=None if view.live_call is None else shorten(view.live_call),
+    )
 
 
 async def seen_by(connection: AsyncConnection, user_id: UserId, conversations: Sequence[StoredConversation]) -> list[Conversation]:
@@ -63,6 +87,7 @@ async def _views(connection: AsyncConnection, conversations: Sequence[StoredConv
             last_message=last_of.get(row.conversation_id),
             unread_count=0,
             live_call=view_of(calls[row.conversation_id]) if row.conversation_id in calls else None,
+            member_count=len(members.get(row.conversation_id, [])),
         )
         for row in conversations
     ]

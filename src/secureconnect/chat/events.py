@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from secureconnect.bus import Bus, user_topic
 from secureconnect.bus.announcement import Announcement
-from secureconnect.chat.conversation import Conversation
+from secureconnect.chat.conversation import Conversation, shorten_conversation
 from secureconnect.clock import Clock
 from secureconnect.ids import ConversationId, UserId
 from secureconnect.signaling.protocol import encode
@@ -22,7 +22,10 @@ class MessageCreated(Struct, frozen=True, tag="message.created"):
 
 
 class ConversationUpdated(Struct, frozen=True, tag="conversation.updated"):
-    """Title, members or read mark changed. `conversation` is null for one who is no longer in it."""
+    """Title, members or read mark changed. `conversation` is null for one who is no longer in it.
+
+    It names the first members only, see `chat.conversation.shorten_conversation`.
+    """
 
     conversation_id: ConversationId
     conversation: Conversation | None
@@ -61,5 +64,6 @@ class Announcer:
         return words
 
     def _tell(self, words: Announcement, user_id: UserId, conversation_id: ConversationId, view: Conversation | None) -> None:
-        event = ConversationUpdated(conversation_id, view, self._clock.now())
+        shown = None if view is None else shorten_conversation(view)
+        event = ConversationUpdated(conversation_id, shown, self._clock.now())
         words.publish(user_topic(user_id), encode(event))

@@ -19,7 +19,7 @@ from secureconnect.signaling.protocol import Ack, CallFrame, ErrorFrame, LeaveFr
 from secureconnect.signaling.relay_timer import RelayTimer
 from secureconnect.signaling.session import TokenBucket, is_for, message_bucket, strike_bucket
 from secureconnect.signaling.sfu_frames import Muted
-from secureconnect.signaling.views import CallView, view_of
+from secureconnect.signaling.views import CallView, shorten, view_of
 
 _CALL = b'{"type":"call",'
 _LEAVE = b'{"type":"leave",'
@@ -111,7 +111,7 @@ class CallRoom:
 
     def learn(self, call: Call | CallView) -> CallView:
         """Keep the newest view of the call; returns it."""
-        view = view_of(call) if isinstance(call, Call) else call
+        view = shorten(view_of(call)) if isinstance(call, Call) else call
         if self.call is None or view.version >= self.call.version:
             self.call = view
             inside = [one for one in view.participants if one.sessions]

@@ -19,7 +19,7 @@ from secureconnect.signaling.hub import Channel, Hub
 from secureconnect.signaling.protocol import ErrorFrame, encode
 from secureconnect.signaling.session import TokenBucket, strike_bucket
 from secureconnect.signaling.upgrade import Attachment, position_of, uuid_of
-from secureconnect.signaling.views import view_of
+from secureconnect.signaling.views import shorten, view_of
 
 RingingFor = Callable[[UserId], Awaitable[list[Call]]]
 OnRing = Callable[[float], None]
@@ -118,7 +118,7 @@ class InboxSockets:
         rings = []
         for call in inbox.ringing:
             me = call.participant(inbox.user_id)
-            event = CallIncoming(call.call_id, now, view_of(call), waiting=me is not None and me.waiting)
+            event = CallIncoming(call.call_id, now, shorten(view_of(call)), waiting=me is not None and me.waiting)
             rings.append(with_cursor(backlog.head, encode(event)))
             self.receipts.delivered(inbox.user_id, call.call_id, inbox.device_id)
         return [encode(welcome), *rings]

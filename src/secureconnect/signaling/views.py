@@ -2,10 +2,18 @@
 
 from datetime import datetime
 
+import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from secureconnect.calls.call import Call, CallType, EndReason, Participant, Recording, Session, State, Status, Topology
 from secureconnect.ids import CallId, ConversationId, DeviceId, SessionId, UserId
+
+VIEW_BYTES = 44 * 1024
+"""What a call may take of a frame of 64 KiB: a `welcome` has the media state of each session besides."""
+SHORT_NAME = 32
+PLAIN_ENTRIES = 60
+"""People, sessions and devices together of which even the longest entries fit."""
 
 
 class SessionView(Struct, frozen=True):
@@ -32,7 +40,10 @@ class ParticipantView(Struct, frozen=True):
 
 
 class CallView(Struct, frozen=True):
-    """A call in answers, events and snapshots. The larger `version` is the newer. `recorded`: it is, or was at some time."""
+    """A call in answers, events and snapshots. The larger `version` is the newer. `recorded`: it is, or was at some time.
+
+    `participants_truncated`: this is not all, see `shorten`. An answer to a request is always whole.
+    """
 
     call_id: CallId
     conversation_id: ConversationId
@@ -49,6 +60,43 @@ class CallView(Struct, frozen=True):
     participants: list[ParticipantView]
     recording: Recording | None
     recorded: bool
+    participants_truncated: bool = False
+
+
+def shorten(view: CallView) -> CallView:
+    """Return the view as frames carry it: within `VIEW_BYTES`, with every session that is in the call.
+
+    Of a call that is too large, the people who are no longer in it are left out, those who left first before the others; then the
+    lists of devices, which sessions name as well; then the ends of long names.
+    """
+    if sum(1 + len(person.sessions) + len(person.devices) for person in view.participants) <= PLAIN_ENTRIES:
+        return view
+    rest = VIEW_BYTES - len(msgspec.json.encode(replace(view, participants=[])))
+    people = list(view.participants)
+    if _size(people) <= rest:
+        return view
+    absent = sorted((person for person in people if not _is_present(person)), key=lambda person: person.left_at or view.created_at)
+    size = _size(people)
+    left_out = set()
+    for person in absent:
+        if size <= rest:
+            break
+        size -= _size([person])
+        left_out.add(person.user_id)
+    people = [person for person in people if person.user_id not in left_out]
+    if size > rest:
+        people = [replace(person, devices=[]) for person in people]
+    if _size(people) > rest:
+        people = [replace(person, display_name=person.display_name[:SHORT_NAME]) for person in people]
+    return replace(view, participants=people, participants_truncated=True)
+
+
+def _is_present(person: ParticipantView) -> bool:
+    return person.state in (State.RINGING, State.JOINED, State.RECONNECTING)
+
+
+def _size(people: list[ParticipantView]) -> int:
+    return sum(len(msgspec.json.encode(person)) + 1 for person in people)
 
 
 def view_of(call: Call) -> CallView:

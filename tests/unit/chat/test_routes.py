@@ -27,6 +27,8 @@ CONVERSATION = {
     "last_message",
     "unread_count",
     "live_call",
+    "member_count",
+    "members_truncated",
 }
 MESSAGE = {"message_id", "conversation_id", "sender_id", "kind", "content", "created_at", "call"}
 

@@ -16,6 +16,7 @@ export class Chats extends EventTarget {
   loaded = false;
   /** @type {Map<string, Thread>} */ #threads = new Map();
   /** @type {string|null} the conversation that is open */ #open = null;
+  /** @type {Set<string>} conversations whose members are being fetched */ #loading = new Set();
 
   /** @param {Api} api @param {() => boolean} visible whether the person can see the page */
   constructor(api, visible) {
@@ -46,6 +47,7 @@ export class Chats extends EventTarget {
   async open(id) {
     this.#open = id;
     if (!id) return;
+    void this.#loadMembers(id);
     if (!this.#threads.get(id)?.loaded) await this.#loadThread(id);
     this.read();
   }
@@ -104,9 +106,32 @@ export class Chats extends EventTarget {
 
   /** @param {string} id @param {Conversation|null} conversation null when one is not in it any more */
   conversationChanged(id, conversation) {
-    if (conversation) this.#replace(conversation, !this.find(id));
+    if (conversation) this.#update(conversation);
     else this.list = this.list.filter((one) => one.conversation_id !== id);
     this.#changed('list');
+  }
+
+  /** @param {Conversation} conversation as an event carries it: of a large one, the first members only */
+  #update(conversation) {
+    const id = conversation.conversation_id;
+    const known = this.find(id);
+    const isKnown = known && !known.members_truncated && known.participants.length === conversation.member_count;
+    if (!conversation.members_truncated || !isKnown) this.#replace(conversation, !known);
+    else this.#replace({ ...conversation, participants: known.participants, members_truncated: false });
+    if (id === this.#open) void this.#loadMembers(id);
+  }
+
+  /** Fetch the members of a large conversation, unless all are known. @param {string} id */
+  async #loadMembers(id) {
+    if (!this.find(id)?.members_truncated || this.#loading.has(id)) return;
+    this.#loading.add(id);
+    try {
+      const { participants, member_count } = await this.api.conversation(id);
+      const now = this.find(id);
+      if (now) this.#replace({ ...now, participants, member_count, members_truncated: false });
+    } catch { /* the first members stay on the screen; the next event, or opening it again, asks once more */ } finally {
+      this.#loading.delete(id);
+    }
   }
 
   /** @param {CallRecord} call */

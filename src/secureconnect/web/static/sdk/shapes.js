@@ -11,7 +11,7 @@
  * @typedef {'p2p'|'mesh'|'sfu'} Topology
  * @typedef {{call_id: string, conversation_id: string, call_type: 'audio'|'video', status: CallStatus, end_reason: EndReason|null,
  *   version: number, caller_id: string, topology: Topology, epoch?: number, created_at: string, answered_at: string|null, ended_at: string|null,
- *   participants: Participant[], recording?: RunningRecording|null, recorded?: boolean}} CallRecord
+ *   participants: Participant[], recording?: RunningRecording|null, recorded?: boolean, participants_truncated?: boolean}} CallRecord
  * @typedef {{recording_id: string, started_by: string, started_at: string}} RunningRecording  `started_by`: a user
  * @typedef {RunningRecording & {call_id: string, status: 'recording'|'processing'|'ready'|'failed', stopped_at: string|null, seconds: number|null,
  *   bytes: number|null, content_type: string|null, url: string|null, url_expires_at: string|null, kept_until: string|null, failure: string|null}} Recording
@@ -20,7 +20,8 @@
  *   created_at: string, answered_at: string|null, ended_at: string|null, recorded?: boolean}}} Message
  * @typedef {{conversation_id: string, title: string|null, created_at: string,
  *   participants: {user_id: string, display_name: string, role: 'owner'|'member'}[],
- *   last_message: Message|null, unread_count: number, live_call: CallRecord|null}} Conversation
+ *   last_message: Message|null, unread_count: number, live_call: CallRecord|null,
+ *   member_count?: number, members_truncated?: boolean}} Conversation  of an event, `participants` may be the first of `member_count`
  * @typedef {{device_id: string, platform: 'android'|'ios'|'web'|'desktop'|null, provider: string|null, signed_in: boolean, created_at: string, seen_at: string}} Device
  * @typedef {'answered'|'declined'|'cancelled'|'caller_lost'|'timeout'|'busy'} RingOutcome
  * @typedef {{at: string, event: 'queued'|'sent'|'accepted'|'retried'|'lost'|'failed'|'skipped'|'delivered'|'shown'|'refused'|'answered'|'declined'|'stopped',
