@@ -99,6 +99,8 @@ class Settings(BaseSettings):
     sockets_per_user: int = Field(
         20, ge=2, description="Sockets that one user may have at this process; the oldest is closed for one more."
     )
+    calls_per_user: int = Field(8, ge=1, description="Calls in which one user may be at the same time.")
+    conversations_per_user: int = Field(10_000, ge=1, description="Conversations that one user may own.")
     send_buffer_mib: int = Field(
         128, ge=16, description="What may wait in this process for clients that do not read, MiB; those with most are cut."
     )

@@ -227,7 +227,7 @@ class TooManyCalls(Conflict):
 
 
 class TooManyConversations(Conflict):
-    """You have started as many conversations as you may: delete some that you do not need."""
+    """You own as many conversations as you may: delete some that you do not need."""
 
     code = "too_many_conversations"
 

@@ -194,7 +194,14 @@ class Parts:
 
     def _make_chat(self) -> ChatService:
         removed = self._on_member_removed
-        return ChatService(database=self.database, bus=self.bus, ids=self.ids, clock=self.clock, on_member_removed=removed)
+        return ChatService(
+            database=self.database,
+            bus=self.bus,
+            ids=self.ids,
+            clock=self.clock,
+            on_member_removed=removed,
+            conversations_per_user=self.settings.conversations_per_user,
+        )
 
     def _make_calls(self) -> CallService:
         return CallService(
@@ -210,6 +217,7 @@ class Parts:
             recordings=RecordingBook(timedelta(days=self.settings.recording_days)),
             sfu=self.sfu.pool,
             sfu_capacity=self.settings.sfu_capacity,
+            calls_per_user=self.settings.calls_per_user,
             on_change=CallCounter(self.metrics),
         )
 

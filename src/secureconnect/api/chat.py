@@ -58,7 +58,7 @@ class NewMessage(Struct, frozen=True):
     tags=["chat"],
     summary="Start a conversation",
     description="With one other person or many. A second one with the same people is another conversation.",
-    responses=problems(422),
+    responses=problems(409, 422),
 )
 async def create_conversation(
     principal: SignedIn,

@@ -6,10 +6,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.calls.call import Call
 from secureconnect.calls.commands import Person
-from secureconnect.errors import NotAMember, NotFound
+from secureconnect.errors import NotAMember, NotFound, TooManyCalls
 from secureconnect.ids import CallId, ConversationId, UserId
 from secureconnect.store import calls as store
 from secureconnect.store import chat as chat_store
+from secureconnect.store import people
 
 
 async def require(connection: AsyncConnection, call_id: CallId) -> Call:
@@ -34,9 +35,28 @@ async def names_of(connection: AsyncConnection, conversation_id: ConversationId,
     return {member.user_id: member.display_name for member in await find(connection, conversation_id)}
 
 
-async def people_named(connection: AsyncConnection, user_ids: Sequence[UserId], names: dict[UserId, str]) -> tuple[Person, ...]:
-    """Those to ring, with names and whether they are in another call. Raises NotAMember."""
+async def people_named(
+    connection: AsyncConnection,
+    user_ids: Sequence[UserId],
+    names: dict[UserId, str],
+    caller: tuple[UserId, int] | None = None,
+) -> tuple[Person, ...]:
+    """Return those to ring, with names and whether they are in another call.
+
+    Args:
+        connection: the transaction that decides by it.
+        user_ids: who shall be rung.
+        names: all members of the conversation.
+        caller: who begins a call, and in how many calls that user may be.
+
+    Raises:
+        NotAMember: one of them is not in the conversation.
+        TooManyCalls: the caller is in as many calls as allowed.
+    """
     if any(user_id not in names for user_id in user_ids):
         raise NotAMember
-    busy = await store.busy_among(connection, user_ids)
-    return tuple(Person(user_id, names[user_id], user_id in busy) for user_id in user_ids)
+    asked = list(user_ids) if caller is None else [caller[0], *user_ids]
+    calls_of = await people.calls_among(connection, asked)
+    if caller is not None and calls_of.get(caller[0], 0) >= caller[1]:
+        raise TooManyCalls
+    return tuple(Person(user_id, names[user_id], user_id in calls_of) for user_id in user_ids)

@@ -40,12 +40,12 @@ from secureconnect.calls.receipt_book import ReceiptBook
 from secureconnect.calls.topology import MESH_CAPACITY
 from secureconnect.chat.events import Announcer as TimelineAnnouncer
 from secureconnect.clock import Clock
-from secureconnect.errors import Conflict, NotFound, NotJoined, Unavailable, Unprocessable
+from secureconnect.errors import Conflict, NotFound, NotJoined, TooManyCalls, Unavailable, Unprocessable
 from secureconnect.ids import CallId, ConversationId, DeviceId, IdFactory, NodeId, SessionId, UserId, short
 from secureconnect.media import Sfu
 from secureconnect.push.queue import PushQueue
 from secureconnect.recording.book import RecordingBook
-from secureconnect.store import Database
+from secureconnect.store import Database, people
 from secureconnect.store import calls as store
 from secureconnect.store import chat as chat_store
 from secureconnect.store.idempotency import Idempotency, find_or_claim
@@ -95,6 +95,7 @@ class CallService:
         receipts: ReceiptBook,
         sfu: Sfu,
         sfu_capacity: int,
+        calls_per_user: int = 8,
         webhooks: Webhooks | None = None,
         recordings: RecordingBook | None = None,
         on_change: OnChange = lambda before, after: None,
@@ -112,6 +113,7 @@ class CallService:
         self._recordings = recordings
         self._sfu = sfu
         self._sfu_capacity = sfu_capacity
+        self._calls_per_user = calls_per_user
         self._on_change = on_change
         self._timeline = TimelineAnnouncer(bus, clock)
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
@@ -137,8 +139,8 @@ class CallService:
             if earlier is not None:
                 call = await require(connection, CallId(earlier))
                 return _Decision(call, Outcome(call, changed=False), list(names))
-            await store.hold_people(connection, [caller_id, *request.callee_ids])
-            callees = await people_named(connection, request.callee_ids, names)
+            await people.hold_people(connection, [caller_id, *request.callee_ids])
+            callees = await people_named(connection, request.callee_ids, names, (caller_id, self._calls_per_user))
             outcome = machine.initiate(
                 Initiate(
                     call_id=call_id,
@@ -168,9 +170,11 @@ class CallService:
         return decision.outcome.call
 
     async def join(self, user_id: UserId, call_id: CallId, device_id: DeviceId | None = None, mode: str | None = None) -> Call:
-        """Answer, or join a running call. Raises NotFound, CallEnded, CallFull, AnsweredElsewhere."""
+        """Answer, or join a running call. Raises NotFound, CallEnded, CallFull, AnsweredElsewhere, TooManyCalls, TooManyDevices."""
 
-        async def make(_connection: AsyncConnection, names: dict[UserId, str]) -> Command:
+        async def make(connection: AsyncConnection, names: dict[UserId, str]) -> Command:
+            if await people.count_other_calls(connection, user_id, call_id) >= self._calls_per_user:
+                raise TooManyCalls
             return Join(Person(user_id, names[user_id]), self._grace, device_id, mode)
 
         try:

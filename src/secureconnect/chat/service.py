@@ -16,7 +16,7 @@ from secureconnect.bus.announcement import all_told
 from secureconnect.chat.conversation import Conversation, seen_by, seen_by_each
 from secureconnect.chat.events import Announcer
 from secureconnect.clock import Clock
-from secureconnect.errors import Forbidden, NotFound, UnknownUser, Unprocessable
+from secureconnect.errors import Forbidden, NotFound, TooManyConversations, UnknownUser, Unprocessable
 from secureconnect.ids import ConversationId, IdFactory, MessageId, UserId
 from secureconnect.store import Database
 from secureconnect.store import accounts as user_store
@@ -37,12 +37,22 @@ OnMemberRemoved = Callable[[ConversationId, UserId], Awaitable[None]]
 class ChatService:
     """What members of conversations can do. Whoever is not a member gets NotFound, as if the conversation were not there."""
 
-    def __init__(self, *, database: Database, bus: Bus, ids: IdFactory, clock: Clock, on_member_removed: OnMemberRemoved) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        bus: Bus,
+        ids: IdFactory,
+        clock: Clock,
+        on_member_removed: OnMemberRemoved,
+        conversations_per_user: int = 10_000,
+    ) -> None:
         self._database = database
         self._announcer = Announcer(bus, clock)
         self._ids = ids
         self._clock = clock
         self._on_member_removed = on_member_removed
+        self._conversations_per_user = conversations_per_user
 
     async def create(
         self,
@@ -53,7 +63,7 @@ class ChatService:
     ) -> Conversation:
         """Start a conversation of `user_id`, its owner, with others.
 
-        Raises UnknownUser, Unprocessable, IdempotencyKeyReused.
+        Raises UnknownUser, Unprocessable, IdempotencyKeyReused, TooManyConversations.
         """
         title = _checked_title(title)
         others = _others(user_id, participant_ids)
@@ -66,6 +76,8 @@ class ChatService:
         async def work(connection: AsyncConnection) -> tuple[bool, dict[UserId, Conversation]]:
             earlier = await find_or_claim(connection, promise, proposed, now)
             if earlier is None:
+                if await store.count_owned(connection, user_id) >= self._conversations_per_user:
+                    raise TooManyConversations
                 await _require_users(connection, others)
                 members: list[tuple[UserId, Role]] = [(user_id, "owner"), *((other, "member") for other in others)]
                 new = StoredConversation(proposed, title, now, last_activity_id=proposed)

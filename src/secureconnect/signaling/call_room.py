@@ -81,6 +81,7 @@ class Seat:
         self.head = 0
         self.leave_ref: str | None = None
         self.media = MediaState()
+        # One user's in one call: `CallRoom.take` gives all sessions of a user the same.
         self.messages: TokenBucket = message_bucket(now)
         self.strikes: TokenBucket = strike_bucket(now)
         # What the server adds to everything this session sends, ready to be joined; the time of day follows.
@@ -106,6 +107,8 @@ class CallRoom:
         self._at_sfu = at_sfu
         self._timer = timer
         self.seats: dict[str, Seat] = {}
+        self._buckets: dict[UserId, tuple[TokenBucket, TokenBucket]] = {}
+        """Of every user who had a session here since this room was made: members of the conversation, 256 at most."""
         self.call: CallView | None = None
         self._reachable: frozenset[str] = frozenset()
 
@@ -127,8 +130,10 @@ class CallRoom:
     def take(self, seat: Seat) -> None:
         """A session gets its seat; the socket that held it before, if any, is told that it moved on.
 
-        Of two that come at once, the one that opened last has the seat, whichever gets here first.
+        Of two that come at once, the one that opened last has the seat, whichever gets here first. What a user may send is counted
+        for all sessions together, and the count goes on when a session comes back.
         """
+        seat.messages, seat.strikes = self._buckets.setdefault(seat.user_id, (seat.messages, seat.strikes))
         held = self.seats.get(seat.session_id)
         if held is not None and held.session.generation > seat.session.generation:
             seat.gone = True

@@ -25,7 +25,7 @@ RingingFor = Callable[[UserId], Awaitable[list[Call]]]
 OnRing = Callable[[float], None]
 
 REPORTS_PER_SECOND, REPORTS_AT_ONCE = 2.0, 20.0
-"""A device is rung seldom, and says of each ring once that it is shown."""
+"""Of all devices of a user: they are rung seldom, and say of each ring once that it is shown."""
 CLOSE_ABUSE = 1008
 CLOSE_REVOKED = 4003
 
@@ -45,10 +45,13 @@ class Receipts(Protocol):
 class InboxRoom:
     """The devices of one user at this node. `on_ring` hears of each ring that reached one, after how many seconds."""
 
-    __slots__ = ("_clock", "_on_ring", "inboxes")
+    __slots__ = ("_clock", "_on_ring", "inboxes", "reports", "strikes")
 
     def __init__(self, clock: Clock, on_ring: OnRing) -> None:
         self.inboxes: list[Inbox] = []
+        # All devices of the user together; most never send anything.
+        self.reports: TokenBucket | None = None
+        self.strikes: TokenBucket | None = None
         self._clock = clock
         self._on_ring = on_ring
 
@@ -131,9 +134,7 @@ class Inbox:
         "_channel",
         "_device",
         "_head",
-        "_reports",
         "_sockets",
-        "_strikes",
         "_waiting",
         "after",
         "backlog",
@@ -148,8 +149,6 @@ class Inbox:
         self.kind = "events"
         self._sockets = sockets
         self._device = str(device_id) if device_id else ""
-        self._reports: TokenBucket | None = None
-        self._strikes: TokenBucket | None = None
         self.device_id = device_id
         self._channel: Channel | None = None
         self._waiting: list[Entry] | None = []
@@ -203,9 +202,9 @@ class Inbox:
 
     def received(self, frame: bytes, now: float) -> None:
         """A device says that it shows a ring. Anything else is refused in words, and shows that the device lives."""
-        if self._reports is None:  # most sockets never say a word
-            self._reports = TokenBucket(REPORTS_PER_SECOND, REPORTS_AT_ONCE, now)
-        if self._sockets.limited and not self._reports.take(now):
+        if self.room.reports is None:
+            self.room.reports = TokenBucket(REPORTS_PER_SECOND, REPORTS_AT_ONCE, now)
+        if self._sockets.limited and not self.room.reports.take(now):
             self._refuse("rate_limited", "More than 2 reports a second: slow down.", now)
             return
         try:
@@ -222,9 +221,9 @@ class Inbox:
         if self._channel is None:
             return
         self._channel.send(encode(ErrorFrame(code, detail)))
-        if self._strikes is None:
-            self._strikes = strike_bucket(now)
-        if self._sockets.limited and not self._strikes.take(now):
+        if self.room.strikes is None:
+            self.room.strikes = strike_bucket(now)
+        if self._sockets.limited and not self.room.strikes.take(now):
             self._channel.close(CLOSE_ABUSE, "too many frames that could not be accepted")
 
     async def closed(self) -> None:

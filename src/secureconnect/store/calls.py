@@ -31,7 +31,7 @@ from secureconnect.calls.call import (
 )
 from secureconnect.ids import CallId, ConversationId, DeviceId, NodeId, RecordingId, SessionId, UserId
 from secureconnect.store.prepared import Prepared, given
-from secureconnect.store.tables import call_participants, call_sessions, calls, nodes, users
+from secureconnect.store.tables import call_participants, call_sessions, calls, nodes
 
 FORGOTTEN = timedelta(hours=1)
 """A lease that ran out this long ago needs no row: its calls have been found."""
@@ -79,16 +79,6 @@ async def next_due(connection: AsyncConnection) -> datetime | None:
     query = select(calls.c.due_at).where(calls.c.due_at.is_not(None)).order_by(calls.c.due_at).limit(1)
     moment: datetime | None = (await connection.execute(query)).scalar()
     return moment
-
-
-async def busy_among(connection: AsyncConnection, user_ids: Iterable[UserId]) -> set[UserId]:
-    """Those of `user_ids` who are in a call now."""
-    return {UserId(row.user_id) for row in await _BUSY.all(connection, user_ids=list(user_ids))}
-
-
-async def hold_people(connection: AsyncConnection, user_ids: Iterable[UserId]) -> None:
-    """One call at a time begins with these people: of two who ring each other at the same instant, one finds the other busy."""
-    await _HOLD_PEOPLE.all(connection, user_ids=list(user_ids))
 
 
 async def live_calls_in(connection: AsyncConnection, conversation_ids: Iterable[ConversationId]) -> dict[ConversationId, Call]:
@@ -374,16 +364,6 @@ _INSERT_CALL = Prepared(insert(calls))
 _UPDATE_CALL = _prepare_update(calls, calls.c.call_id == given("of"), calls.c.version == given("read"))
 _INSERT_PARTICIPANT = Prepared(insert(call_participants))
 _UPDATE_PARTICIPANT = _prepare_update(call_participants, _people.call_id == given("of_call"), _people.user_id == given("of_user"))
-_BUSY = Prepared(
-    select(_people.user_id).where(_people.user_id.in_(given("user_ids", many=True)), _people.state.in_([str(one) for one in _IN]))
-)
-_HOLD_PEOPLE = Prepared(
-    # Neither in the way of those who only refer to them, nor of each other: in one order.
-    select(users.c.user_id)
-    .where(users.c.user_id.in_(given("user_ids", many=True)))
-    .order_by(users.c.user_id)
-    .with_for_update(key_share=True)
-)
 _INSERT_SESSION = Prepared(insert(call_sessions))
 _UPDATE_SESSION = _prepare_update(call_sessions, call_sessions.c.session_id == given("of"))
 _DELETE_SESSIONS = Prepared(delete(call_sessions).where(call_sessions.c.session_id.in_(given("session_ids", many=True))))

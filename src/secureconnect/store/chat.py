@@ -84,6 +84,12 @@ async def insert_conversation(
     )
 
 
+async def count_owned(connection: AsyncConnection, user_id: UserId) -> int:
+    """How many conversations that exist this user owns."""
+    [row] = await _OWNED.all(connection, user_id=user_id)
+    return int(row.amount)
+
+
 async def find_conversation(connection: AsyncConnection, conversation_id: ConversationId) -> StoredConversation | None:
     """The conversation, unless it was deleted."""
     found = await _CONVERSATION.all(connection, conversation_id=conversation_id)
@@ -355,6 +361,11 @@ _MEMBERS_HELD = Prepared(
     _of_conversation.order_by(*_BY_STANDING).with_for_update(read=True, key_share=True, of=conversation_members)
 )
 _MEMBERSHIP = Prepared(_of_conversation.where(conversation_members.c.user_id == given("user_id")))
+_OWNED = Prepared(
+    select(func.count().label("amount")).where(
+        conversation_members.c.user_id == given("user_id"), conversation_members.c.role == "owner"
+    )
+)
 _INSERT_MESSAGE = Prepared(insert(messages))
 _TOUCH_CONVERSATION = Prepared(
     update(conversations).where(conversations.c.conversation_id == given("of")).values(last_activity_id=given("last_activity_id"))

@@ -282,7 +282,7 @@ const WORDS = {
   problem_call_ended: ['The call has ended.', 'Cuộc gọi đã kết thúc.'],
   problem_too_many_devices: ['You are in this call with four devices: leave with one of them first.', 'Bạn đang tham gia cuộc gọi này bằng bốn thiết bị: hãy rời bằng một thiết bị trước.'],
   problem_too_many_calls: ['You are in too many calls: leave one of them first.', 'Bạn đang tham gia quá nhiều cuộc gọi: hãy rời một cuộc gọi trước.'],
-  problem_too_many_conversations: ['You have started too many conversations: delete some first.', 'Bạn đã tạo quá nhiều cuộc trò chuyện: hãy xoá bớt trước.'],
+  problem_too_many_conversations: ['You own too many conversations: delete some first.', 'Bạn sở hữu quá nhiều cuộc trò chuyện: hãy xoá bớt trước.'],
   problem_call_full: ['The call is full.', 'Cuộc gọi đã đủ người.'],
   problem_too_many_participants: ['Too many people for one call.', 'Quá nhiều người cho một cuộc gọi.'],
   problem_answered_elsewhere: ['Answered on another device.', 'Đã trả lời trên thiết bị khác.'],
