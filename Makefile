@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV = $(PYTHON) -m uv
 BIN = .venv/bin
 
-.PHONY: run test setup engines check cluster chaos races proofs upgrade
+.PHONY: run test setup engines check cluster chaos races proofs upgrade attackers
 
 # Without Janus, which is downloaded once, a call has four people at most.
 run: setup
@@ -39,6 +39,10 @@ UPGRADE_CALLS = 100
 upgrade: setup engines
 	[ -d .upgrade/$(FROM)/.venv ] || $(PYTHON) -m tests.upgrade.checkout $(FROM) .upgrade/$(FROM)
 	tests/namespace $(BIN)/python -m tests.upgrade .upgrade/$(FROM) --calls $(UPGRADE_CALLS)
+
+# Attacks by one signed-in user beside 50 calls of others, a minute each: what memory grows by, and whether others notice. Half an hour.
+attackers: setup engines
+	tests/namespace $(BIN)/python -m tests.attackers
 
 setup: .venv/.ready
 

@@ -105,7 +105,7 @@ class Settings(BaseSettings):
         128, ge=16, description="What may wait in this process for clients that do not read, MiB; those with most are cut."
     )
     log_mib: int = Field(
-        64, ge=8, description="What a bus of one process keeps for clients that come back, MiB; with Redis its maxmemory says that."
+        32, ge=8, description="What a bus of one process keeps for clients that come back, MiB; with Redis its maxmemory says that."
     )
     grace_seconds: float = Field(
         30.0, gt=0, description="How long a participant without a socket keeps the place in the call, seconds."

@@ -135,7 +135,7 @@ def user_topic(user_id: object) -> str:
     return f"user:{user_id}"
 
 
-def open_bus(url: str, clock: Clock, node: str, log_bytes: int = 64 * 1024 * 1024) -> Bus:
+def open_bus(url: str, clock: Clock, node: str, log_bytes: int = 32 * 1024 * 1024) -> Bus:
     """Make the bus that a URL names.
 
     Args:

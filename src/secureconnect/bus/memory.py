@@ -56,7 +56,7 @@ class MemoryBus:
         log_bytes: what all logs together may keep.
     """
 
-    def __init__(self, clock: Clock, log_bytes: int = 64 * 1024 * 1024) -> None:
+    def __init__(self, clock: Clock, log_bytes: int = 32 * 1024 * 1024) -> None:
         self._clock = clock
         self._log_bytes = log_bytes
         self._held = 0

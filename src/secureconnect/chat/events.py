@@ -51,19 +51,21 @@ class Announcer:
 
     def conversation_updated(self, views: Mapping[UserId, Conversation]) -> Announcement:
         """To each their own view: unread counts differ."""
-        words = Announcement(self._bus)
+        words, now = Announcement(self._bus), self._clock.now()
+        # Members differ in what they have not read, and most in nothing: the others share what is encoded.
+        bodies: dict[int, bytes] = {}
         for user_id, view in views.items():
-            self._tell(words, user_id, view.conversation_id, view)
+            body = bodies.get(view.unread_count)
+            if body is None:
+                body = encode(ConversationUpdated(view.conversation_id, shorten_conversation(view), now))
+                bodies[view.unread_count] = body
+            words.publish(user_topic(user_id), body)
         return words
 
     def conversation_gone(self, conversation_id: ConversationId, members: Iterable[UserId]) -> Announcement:
         """To those who are no longer in it."""
         words = Announcement(self._bus)
+        body = encode(ConversationUpdated(conversation_id, None, self._clock.now()))
         for user_id in members:
-            self._tell(words, user_id, conversation_id, None)
+            words.publish(user_topic(user_id), body)
         return words
-
-    def _tell(self, words: Announcement, user_id: UserId, conversation_id: ConversationId, view: Conversation | None) -> None:
-        shown = None if view is None else shorten_conversation(view)
-        event = ConversationUpdated(conversation_id, shown, self._clock.now())
-        words.publish(user_topic(user_id), encode(event))
