@@ -28,6 +28,7 @@ LINGER_SECONDS = 90.0
 """How long a seat is kept for a session without a socket, if nobody hears what became of it: longer than any grace."""
 RETRY_SECONDS = 1.0
 MAX_HELD = 100
+MAX_HELD_BYTES = 1024 * 1024
 """Messages of a call's sessions that wait until the way of its media is known: a moment of the database."""
 
 log = structlog.get_logger(__name__)
@@ -49,6 +50,7 @@ class _CallHere:
         self.recording: str | None = None
         self.is_finding = False
         self.held: list[tuple[str, ClientMessage]] = []
+        self.held_bytes = 0
         self.lingering: dict[str, asyncio.Event] = {}
 
     @property
@@ -168,8 +170,9 @@ class CallsAtSfu:
     def take(self, topic: str, session_id: str, message: ClientMessage) -> None:
         """What a session says to the SFU. Whoever speaks before the way is known has it said once it is."""
         here = self._calls[topic]
-        if here.is_finding and len(here.held) < MAX_HELD:
+        if here.is_finding and len(here.held) < MAX_HELD and here.held_bytes <= MAX_HELD_BYTES:
             here.held.append((session_id, message))
+            here.held_bytes += message.size
         else:
             here.seats[session_id].take(message)
 
@@ -203,7 +206,7 @@ class CallsAtSfu:
             self._go(here, way)
             if self._is_over(call.sfu, ""):
                 self._lost(here, way)
-        held, here.held = here.held, []
+        held, here.held, here.held_bytes = here.held, [], 0
         for session_id, message in held:
             if session_id in here.seats:
                 here.seats[session_id].take(message)

@@ -25,6 +25,7 @@ from secureconnect.signaling.sfu_frames import SFU, ReceivedStream, SfuAnswer, S
 from secureconnect.signaling.sfu_frames import Layers as LayersFrame
 
 MAX_WAITING = 64
+MAX_WAITING_BYTES = 512 * 1024
 """Messages of one client that wait for the SFU; more are refused."""
 RELEASE_SECONDS = 15.0
 """How long a session keeps what it has at the SFU after the call has gone another way; its client lets go sooner."""
@@ -87,6 +88,7 @@ class SfuSeat:
         self._silenced: frozenset[str] = frozenset()
         self._recording: str | None = None
         self._is_syncing = False
+        self._waiting_bytes = 0
         self._steps = Steps(short(occupant.session_id), around.clock, on_lost=self._lose)
 
     @property
@@ -113,30 +115,31 @@ class SfuSeat:
         ref = message.ref or None
         if isinstance(message, View):
             self._layers.view(message.tiles)
-            self._steps.do(self._choose)
-        elif self._steps.waiting >= MAX_WAITING:
+            self._steps.do_once(self._choose)
+        elif self._steps.waiting >= MAX_WAITING or self._waiting_bytes > MAX_WAITING_BYTES:
             self.refuse(SfuUnavailable("More waits for the SFU than it can do: slow down."), ref)
         else:
+            self._waiting_bytes += message.size
             self._steps.do(partial(self._guarded, message, ref))
 
     def report(self, raw: bytes) -> None:
         """What the client says of its connection."""
         if self._seat is not None:
             self._layers.report(raw, self._around.clock.monotonic())
-            self._steps.do(self._choose)
+            self._steps.do_once(self._choose)
 
     def silence(self, kinds: frozenset[str], *, silent: bool) -> None:
         """Forward nothing of these kinds, `audio` or `video`, or forward it again."""
         after = self._silenced | kinds if silent else self._silenced - kinds
         if after != self._silenced:
             self._silenced = after
-            self._steps.do(self._apply_silence)
+            self._steps.do_once(self._apply_silence)
 
     def record(self, recording_id: str | None) -> None:
         """Have the room written down under this name, or no longer. Every seat says so: who made the room may be elsewhere."""
         if recording_id != self._recording:
             self._recording = recording_id
-            self._steps.do(self._apply_recording)
+            self._steps.do_once(self._apply_recording)
 
     def give_up(self) -> None:
         """The session has left the call."""
@@ -147,6 +150,7 @@ class SfuSeat:
         """The session is another node's now, or this one's no more: what it has stays as it is."""
         seat, self._seat, self._sat, self._way = self._seat, None, None, None
         self._steps.cancel()
+        self._waiting_bytes = 0
         if seat is not None:
             seat.let_go()
 
@@ -242,6 +246,7 @@ class SfuSeat:
     # What the client says
 
     async def _guarded(self, message: ClientMessage, ref: str | None) -> None:
+        self._waiting_bytes -= message.size
         try:
             await self._heed(message)
         except ServiceError as refusal:

@@ -45,6 +45,11 @@ class Steps:
         if self._worker is None:
             self._worker = asyncio.create_task(self._work(), name=f"sfu seat {self._session}")
 
+    def do_once(self, step: Step) -> None:
+        """The same, unless this very step waits already: it does what is wanted by then."""
+        if step not in self._waiting:
+            self.do(step)
+
     def do_later(self, step: Step, seconds: float) -> None:
         """The same, in a while."""
 

@@ -17,7 +17,7 @@ from secureconnect.ids import CallId, UserId
 from secureconnect.signaling.hub import Channel
 from secureconnect.signaling.protocol import Ack, CallFrame, ErrorFrame, LeaveFrame, MediaState, encode, with_seq
 from secureconnect.signaling.relay_timer import RelayTimer
-from secureconnect.signaling.session import TokenBucket, is_for, message_bucket, strike_bucket
+from secureconnect.signaling.session import OpeningQueue, TokenBucket, is_for, message_bucket, strike_bucket
 from secureconnect.signaling.sfu_frames import Muted
 from secureconnect.signaling.views import CallView, shorten, view_of
 
@@ -31,6 +31,8 @@ _muted_frame = msgspec.json.Decoder(Muted)
 _media = msgspec.json.Decoder(MediaState)
 
 CLOSE_OK = 1000
+CLOSE_TRY_AGAIN = 1013
+_TOO_MUCH = "too much was said while the socket opened; come back with resume"
 _GONE = "this session continues on another socket, or has left"
 
 
@@ -75,7 +77,7 @@ class Seat:
         self.session = session
         self.session_id = str(session.session_id)
         self.channel: Channel | None = None
-        self.waiting: list[Entry] | None = []
+        self.waiting: OpeningQueue | None = OpeningQueue()
         self.gone = False
         # Where the log stood at the welcome. Between nodes it is read ahead of what subscribers hear: that comes once more.
         self.head = 0
@@ -89,7 +91,7 @@ class Seat:
 
     def hear(self, entry: Entry) -> None:
         if self.waiting is not None:
-            self.waiting.append(entry)
+            self.waiting.add(entry)
         elif self.channel is not None and entry.seq > self.head:
             self.channel.send(with_seq(entry.seq, entry.body))
 
@@ -165,12 +167,15 @@ class CallRoom:
         if seat.gone:
             channel.close(CLOSE_OK, _GONE)
             return
+        if seat.waiting is not None and seat.waiting.is_full:
+            channel.close(CLOSE_TRY_AGAIN, _TOO_MUCH)
+            return
         seat.channel, seat.head = channel, head
         channel.send(welcome)
         for entry in missed:
             channel.send(with_seq(entry.seq, entry.body))
         waiting, seat.waiting = seat.waiting, None
-        for entry in waiting or []:
+        for entry in waiting.entries if waiting is not None else ():
             seat.hear(entry)
 
     def deliver(self, entry: Entry) -> None:

@@ -17,7 +17,7 @@ from secureconnect.signaling import reports
 from secureconnect.signaling.events import CallIncoming, EventsWelcome, with_cursor
 from secureconnect.signaling.hub import Channel, Hub
 from secureconnect.signaling.protocol import ErrorFrame, encode
-from secureconnect.signaling.session import TokenBucket, strike_bucket
+from secureconnect.signaling.session import OpeningQueue, TokenBucket, strike_bucket
 from secureconnect.signaling.upgrade import Attachment, position_of, uuid_of
 from secureconnect.signaling.views import shorten, view_of
 
@@ -28,6 +28,7 @@ REPORTS_PER_SECOND, REPORTS_AT_ONCE = 2.0, 20.0
 """Of all devices of a user: they are rung seldom, and say of each ring once that it is shown."""
 CLOSE_ABUSE = 1008
 CLOSE_REVOKED = 4003
+CLOSE_TRY_AGAIN = 1013
 
 
 class Receipts(Protocol):
@@ -151,7 +152,7 @@ class Inbox:
         self._device = str(device_id) if device_id else ""
         self.device_id = device_id
         self._channel: Channel | None = None
-        self._waiting: list[Entry] | None = []
+        self._waiting: OpeningQueue | None = OpeningQueue()
         self._head = 0
         self.room = room
         self.user_id = user_id
@@ -171,7 +172,7 @@ class Inbox:
         if not self.hears(entry):
             return
         if self._waiting is not None:
-            self._waiting.append(entry)
+            self._waiting.add(entry)
         elif self._channel is not None and entry.seq > self._head:
             self._channel.send(frame)
             self.note_ring(entry.body)
@@ -191,11 +192,14 @@ class Inbox:
     def opened(self, channel: Channel) -> None:
         assert self.backlog is not None
         # Between nodes the log is read ahead of what subscribers hear: that comes once more.
+        if self._waiting is not None and self._waiting.is_full:
+            channel.close(CLOSE_TRY_AGAIN, "too much happened while the socket opened; come back with the cursor")
+            return
         self._channel, self._head = channel, self.backlog.head
         for frame in self._sockets.greetings(self):
             channel.send(frame)
         waiting, self._waiting = self._waiting, None
-        for entry in waiting or []:
+        for entry in waiting.entries if waiting is not None else ():
             self.hear(entry, with_cursor(entry.seq, entry.body))
         # An open inbox is held for hours and by the thousand: it keeps nothing of its opening.
         self.backlog, self.ringing = None, []

@@ -51,6 +51,11 @@ class ClientMessage(Struct):
         """What is wrong with the parts that were not parsed, or None."""
         return None
 
+    @property
+    def size(self) -> int:
+        """Bytes of the parts that were not parsed: of those that a client makes as large as it likes."""
+        return 0
+
 
 def _starts_with(raw: Raw, any_of: bytes) -> bool:
     """JSON's first byte tells the kind of value."""
@@ -79,6 +84,10 @@ class Offer(ClientMessage, tag="offer", kw_only=True):
     def fault(self) -> str | None:
         return None if _starts_with(self.sdp, b'"') else "sdp: expected a string"
 
+    @property
+    def size(self) -> int:
+        return len(bytes(self.sdp))
+
 
 class Answer(Offer, tag="answer", kw_only=True):
     """An SDP answer to an offer."""
@@ -95,6 +104,10 @@ class IceCandidate(ClientMessage, tag="ice_candidate", kw_only=True):
         if not _starts_with(self.candidate, b"{n"):
             return "candidate: expected an object or null"
         return _named("candidate", find_fault(self.candidate))
+
+    @property
+    def size(self) -> int:
+        return len(bytes(self.candidate))
 
 
 class MuteAudio(ClientMessage, tag="mute_audio", kw_only=True):

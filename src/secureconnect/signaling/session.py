@@ -54,6 +54,26 @@ def is_too_slow(messages: int, size: int) -> bool:
     return messages > QUEUE_MESSAGES or size > QUEUE_BYTES
 
 
+class OpeningQueue:
+    """What a socket must be sent once it is open, in the order it came; too much of it, and the socket is given up."""
+
+    __slots__ = ("_size", "entries", "is_full")
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.is_full = False
+        self._size = 0
+
+    def add(self, entry: Entry) -> None:
+        """Keep an entry. Beyond the limits nothing is kept, and `is_full` says so."""
+        self._size += len(entry.body)
+        if is_too_slow(len(self.entries), self._size):
+            self.is_full = True
+            self.entries.clear()
+        if not self.is_full:
+            self.entries.append(entry)
+
+
 def is_for(entry: Entry, session_id: str, user_id: str) -> bool:
     """Whether this session hears the entry: what it did not send itself, and what is addressed to it, its user or everybody."""
     return entry.sender != session_id and (not entry.target or entry.target in (session_id, user_id))

@@ -362,9 +362,11 @@ _MEMBERS_HELD = Prepared(
 )
 _MEMBERSHIP = Prepared(_of_conversation.where(conversation_members.c.user_id == given("user_id")))
 _OWNED = Prepared(
-    select(func.count().label("amount")).where(
-        conversation_members.c.user_id == given("user_id"), conversation_members.c.role == "owner"
-    )
+    select(func.count().label("amount"))
+    .select_from(conversation_members)
+    .join(conversations, conversations.c.conversation_id == conversation_members.c.conversation_id)
+    .where(conversation_members.c.user_id == given("user_id"), conversation_members.c.role == "owner")
+    .where(conversations.c.deleted_at.is_(None))
 )
 _INSERT_MESSAGE = Prepared(insert(messages))
 _TOUCH_CONVERSATION = Prepared(

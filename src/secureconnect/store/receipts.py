@@ -1,5 +1,6 @@
 """Receipts of rings in the database: the SQL beside the function that runs it. Called by calls.receipt_book and calls.traces."""
 
+from collections import Counter
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
@@ -12,12 +13,15 @@ from secureconnect.store.tables import call_participants, calls, ring_receipts
 
 REMEMBERED = timedelta(days=30)
 """As long as pushes are."""
+RECEIPTS_PER_RING = 80
+"""Of one person in one call: twenty devices, and what each may say of a ring."""
 
 
 async def insert_receipts(connection: AsyncConnection, receipts: Collection[Receipt]) -> dict[ReceiptKey, UserId | None]:
     """Keep those that are the first of their key.
 
-    Returns the keys of all that concern somebody who was rung in that call; each with the caller when it was the first, else None.
+    Of one person in one call, `RECEIPTS_PER_RING` are kept. Returns the keys of all that concern someone who was rung in that call,
+    each with the caller when it is the first and is kept, else None.
     """
     named = {receipt.key.call_id for receipt in receipts}
     people = call_participants.c
@@ -31,10 +35,16 @@ async def insert_receipts(connection: AsyncConnection, receipts: Collection[Rece
     if not meant:
         return {}
     earlier = {receipt.key for receipt in await _find(connection, {key.call_id for key in meant})}
-    rows = [_columns(receipt) for key, receipt in meant.items() if key not in earlier]
-    if rows:
-        await connection.execute(insert(ring_receipts), rows)
-    return {key: None if key in earlier else callers[key.call_id, key.user_id] for key in meant}
+    amount = Counter((key.call_id, key.user_id) for key in earlier)
+    first: list[ReceiptKey] = []
+    for key in meant.keys() - earlier:
+        # A client may call itself any device.
+        if amount[key.call_id, key.user_id] < RECEIPTS_PER_RING:
+            amount[key.call_id, key.user_id] += 1
+            first.append(key)
+    if first:
+        await connection.execute(insert(ring_receipts), [_columns(meant[key]) for key in first])
+    return {key: callers[key.call_id, key.user_id] if key in first else None for key in meant}
 
 
 async def receipts_of(connection: AsyncConnection, call_id: CallId) -> list[Receipt]:

@@ -9,7 +9,7 @@ from secureconnect.bus import Entry
 from secureconnect.ids import CallId, SessionId
 from secureconnect.keys import InternalKeys
 from secureconnect.signaling.protocol import QUEUE_BYTES, QUEUE_MESSAGES
-from secureconnect.signaling.session import ResumeTokens, TokenBucket, is_for, is_too_slow, missed
+from secureconnect.signaling.session import OpeningQueue, ResumeTokens, TokenBucket, is_for, is_too_slow, missed
 
 SESSION, OTHER = SessionId(UUID(int=1)), SessionId(UUID(int=2))
 CALL, ANOTHER_CALL = CallId(UUID(int=3)), CallId(UUID(int=4))
@@ -106,3 +106,20 @@ class TestWhoHears:
 )
 def test_who_does_not_read_is_given_up(messages: int, size: int, slow: bool) -> None:
     assert is_too_slow(messages, size) is slow
+
+
+def test_what_waits_for_an_opening_socket_has_a_limit() -> None:
+    queue = OpeningQueue()
+    for number in range(QUEUE_MESSAGES):
+        queue.add(Entry(number, "", "", b"{}"))
+    assert [entry.seq for entry in queue.entries] == list(range(QUEUE_MESSAGES))
+    for number in range(3):
+        queue.add(Entry(number, "", "", b"{}"))
+    assert (queue.is_full, queue.entries) == (True, [])
+
+
+def test_that_limit_is_one_in_bytes_too() -> None:
+    queue = OpeningQueue()
+    for number in range(QUEUE_BYTES // 60_000 + 1):
+        queue.add(Entry(number, "", "", b"x" * 60_000))
+    assert queue.is_full
