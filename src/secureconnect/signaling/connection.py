@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 WRITE_HIGH_WATER_BYTES = 65_536
 """Bytes in the transport's buffer above which frames wait in our queue and the client is not read from."""
-CONTROLS_PER_PERIOD = 400
+MAX_CONTROL_FRAMES = 400
 """Pings and pongs of a client between two of our pings (20 s). A browser sends one pong, a library a ping a second."""
 CLOSE_SECONDS = 2.0
 """How long a goodbye may take to be read before the connection is cut."""
@@ -119,7 +119,7 @@ class Connection(WSListener):
     def _on_control_frame(self, frame: WSFrame) -> None:
         """A ping or a pong. Of several pings in one turn of the loop the newest is answered (RFC 6455, section 5.5.3)."""
         self.controls += 1
-        if self.controls > CONTROLS_PER_PERIOD:
+        if self.controls > MAX_CONTROL_FRAMES:
             self.close(CLOSE_POLICY, "too many control frames")
         elif frame.msg_type == _PING:
             if self._pong is None and self._behind is None and self._queue is None:

@@ -13,14 +13,14 @@ from secureconnect.store.tables import call_participants, calls, ring_receipts
 
 REMEMBERED = timedelta(days=30)
 """As long as pushes are."""
-RECEIPTS_PER_RING = 80
+MAX_RECEIPTS = 80
 """Of one person in one call: twenty devices, and what each may say of a ring."""
 
 
 async def insert_receipts(connection: AsyncConnection, receipts: Collection[Receipt]) -> dict[ReceiptKey, UserId | None]:
     """Keep those that are the first of their key.
 
-    Of one person in one call, `RECEIPTS_PER_RING` are kept. Returns the keys of all that concern someone who was rung in that call,
+    Of one person in one call, `MAX_RECEIPTS` are kept. Returns the keys of all that concern someone who was rung in that call,
     each with the caller when it is the first and is kept, else None.
     """
     named = {receipt.key.call_id for receipt in receipts}
@@ -39,7 +39,7 @@ async def insert_receipts(connection: AsyncConnection, receipts: Collection[Rece
     first: list[ReceiptKey] = []
     for key in meant.keys() - earlier:
         # A client may call itself any device.
-        if amount[key.call_id, key.user_id] < RECEIPTS_PER_RING:
+        if amount[key.call_id, key.user_id] < MAX_RECEIPTS:
             amount[key.call_id, key.user_id] += 1
             first.append(key)
     if first:

@@ -9,7 +9,7 @@ from picows import WSMsgType
 
 from secureconnect.ids import UserId
 from secureconnect.signaling import connection as module
-from secureconnect.signaling.connection import CONTROLS_PER_PERIOD, Connection
+from secureconnect.signaling.connection import MAX_CONTROL_FRAMES, Connection
 from secureconnect.signaling.framing import text_frames
 from secureconnect.signaling.outgoing import USER_BYTES, Outgoing
 from secureconnect.signaling.protocol import CONNECTION_BYTES, QUEUE_BYTES, QUEUE_MESSAGES
@@ -176,12 +176,12 @@ async def test_a_client_that_does_not_read_is_not_read_from_and_gets_one_pong_wh
 @pytest.mark.parametrize("kind", [WSMsgType.PING, WSMsgType.PONG])
 async def test_control_frames_without_end_close_the_socket(kind: WSMsgType) -> None:
     connection, transport = connected(sockets())
-    for _ in range(CONTROLS_PER_PERIOD):
+    for _ in range(MAX_CONTROL_FRAMES):
         connection.on_ws_frame(cast(Any, transport), cast(Any, Control(b"x", kind)))
     connection.check(0.0, 40.0)  # another period: the count begins anew
     connection.on_ws_frame(cast(Any, transport), cast(Any, Control(b"x", kind)))
     assert transport.written == ["ping"]
-    for _ in range(CONTROLS_PER_PERIOD):
+    for _ in range(MAX_CONTROL_FRAMES):
         connection.on_ws_frame(cast(Any, transport), cast(Any, Control(b"x", kind)))
     assert transport.written[-1] == "close 1008"
 
