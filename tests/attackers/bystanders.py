@@ -17,6 +17,8 @@ TALK_SECONDS = 1.0
 OPERATION_SECONDS = 0.5
 PAIRS = 24
 """People who ring each other, so many that none reaches a limit on rings."""
+CROWD = 255
+"""As many as fit into a conversation with its owner."""
 ACCOUNTS = 16
 """The same of limits on sign-ins."""
 
@@ -27,11 +29,16 @@ class Bystanders:
     def __init__(self, world: World) -> None:
         self.world = world
         self.latencies = Latencies()
+        self.crowd: list[str] = []
+        """Ids of users who are members of what the attacker begins."""
         self._tasks: list[asyncio.Task[None]] = []
         self._number = 0
 
     async def arrive(self, calls: int) -> None:
-        """Open the calls, and let everyone begin."""
+        """Make the crowd, open the calls, and let everyone begin."""
+        while len(self.crowd) < CROWD:
+            some = await self.world.people(*("Staff member of the hospital".ljust(78, ".") for _ in range(15)))
+            self.crowd += [person.user_id for person in some]
         for _ in range(calls):
             _, _, (caller, callee) = await self.world.call_of("Ada", "Ben")
             self._tasks += [asyncio.create_task(self._talk(caller)), asyncio.create_task(self._listen(callee))]

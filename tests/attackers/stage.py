@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.attackers.attacks import Attack
+from tests.attackers.attacks import Arena, Attack
 from tests.attackers.bystanders import Bystanders
 from tests.attackers.verdict import Latencies, Result
 from tests.fakes.people import World
@@ -39,7 +39,7 @@ class Stage:
         world = World(self.server.url)
         watching = asyncio.create_task(self._peak())
         try:
-            did = await attack(world, self.server.port, seconds)
+            did = await attack(Arena(world, self.server.port, self.bystanders.crowd), seconds)
             await asyncio.sleep(LOOK_SECONDS)
         finally:
             watching.cancel()
@@ -84,9 +84,11 @@ async def stage(*, calls: int, redis: bool, **settings: str) -> AsyncIterator[St
             try:
                 await bystanders.arrive(calls)
                 yield Stage(server, bus, bystanders)
-                await bystanders.leave()
             finally:
-                await world.close()
+                try:
+                    await bystanders.leave()
+                finally:
+                    await world.close()
         finally:
             if server.is_running:
                 await server.stop()
