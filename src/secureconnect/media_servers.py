@@ -16,7 +16,7 @@ from secureconnect.media import binding, coturn
 from secureconnect.media.address import media_address
 from secureconnect.media.child import Child, is_installed
 from secureconnect.media.coturn import CoturnOptions
-from secureconnect.media.ice import TurnServer
+from secureconnect.media.ice import IceServerList, TurnServer
 
 log = structlog.get_logger(__name__)
 
@@ -92,6 +92,19 @@ def own_turn(settings: Settings, keys: InternalKeys, clock: Clock) -> OwnTurn | 
         log.warning("no TURN server started", reason="this machine has no address but loopback")
         return None
     return OwnTurn(settings, keys, clock)
+
+
+def ice_servers(settings: Settings, clock: Clock, own: OwnTurn | None) -> IceServerList:
+    """Return the servers that clients are given: those of the settings, and our own TURN if there is one."""
+    return IceServerList(
+        clock,
+        stun_urls=settings.stun_urls,
+        turn_servers=settings.turn_servers,
+        secret=settings.turn_secret.get_secret_value() if settings.turn_secret is not None else "",
+        region=settings.region,
+        lifetime=timedelta(seconds=settings.turn_seconds),
+        own=own.server if own is not None else lambda: None,
+    )
 
 
 def turn_probe(settings: Settings, own: OwnTurn | None) -> Callable[[], Awaitable[None]] | None:

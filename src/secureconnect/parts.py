@@ -52,8 +52,7 @@ from secureconnect.instruments import (
     show_timers,
 )
 from secureconnect.keys import InternalKeys
-from secureconnect.media.ice import IceServerList
-from secureconnect.media_servers import own_turn, turn_probe
+from secureconnect.media_servers import ice_servers, own_turn, turn_probe
 from secureconnect.ops.health import Health
 from secureconnect.ops.logging import request_id
 from secureconnect.ops.metrics import Metrics
@@ -128,7 +127,7 @@ class Parts:
 
         # How they reach it
         self.turn = own_turn(settings, self.keys, self.clock)
-        self.ice = self._make_ice()
+        self.ice = ice_servers(settings, self.clock, self.turn)
         self.at_sfu = self.sfu.seats(self.calls, self.bus, self.metrics, node=str(self.node_id))
         self.call_sockets = self._make_call_sockets(ResumeTokens(self.keys))
         self.sockets = self._make_sockets()
@@ -267,19 +266,6 @@ class Parts:
             ids=self.ids,
             clock=self.clock,
             on_report=lambda report, mos: self.metrics.note_report(report.rtt_ms, report.loss, mos),
-        )
-
-    def _make_ice(self) -> IceServerList:
-        settings = self.settings
-        own = self.turn
-        return IceServerList(
-            self.clock,
-            stun_urls=settings.stun_urls,
-            turn_servers=settings.turn_servers,
-            secret=settings.turn_secret.get_secret_value() if settings.turn_secret is not None else "",
-            region=settings.region,
-            lifetime=timedelta(seconds=settings.turn_seconds),
-            own=own.server if own is not None else lambda: None,
         )
 
     def _make_call_sockets(self, tokens: ResumeTokens) -> CallSockets:
