@@ -33,6 +33,7 @@ from secureconnect.api.edge import Edge
 from secureconnect.api.files import Files
 from secureconnect.api.limits import RouteLimits
 from secureconnect.api.metrics_page import MetricsPage
+from secureconnect.api.options import Options
 from secureconnect.api.pages import read_pages
 from secureconnect.api.problems import EXCEPTION_HANDLERS
 from secureconnect.api.requests import RequestLog
@@ -168,7 +169,7 @@ def _surround(routes: ASGIApp, metrics: Metrics, place: Place, limits: RouteLimi
 
     Not as the framework's middleware, which an address that leads nowhere never comes to.
     """
-    files = Files(routes, read_pages(client=client, public_url=place.public_url), limits.count_page)
+    files = Files(Options(routes), read_pages(client=client, public_url=place.public_url), limits.count_page)
     pages = MetricsPage(metrics, files, limits.count_page) if place.shows_metrics else files
     edge = Edge(Cors(pages, place.origins), proxies=place.proxies, is_tls=place.is_tls)
     return RequestLog(edge, metrics)
