@@ -77,6 +77,8 @@ FLOORS: dict[str, int] = {
     "load": 4,
     "config": 5,
     "data_dir": 6,
+    "account_services": 6,
+    "operator_access": 6,
     "background": 6,
     "purge": 6,
     "instruments": 6,
@@ -91,23 +93,16 @@ FLOORS: dict[str, int] = {
     "place": 6,
     "server": 8,
     "doctor": 9,
+    "command_line": 9,
+    "user_commands": 9,
     "cli": 10,
     "__main__": 11,
 }
 """A module is on the floor of the longest name here that it begins with; that name is its room."""
 
 THE_PROCESS = (
-    "data_dir",
-    "place",
-    "senders",
-    "media_servers",
-    "recorder",
-    "sfu_servers",
-    "parts",
-    "app",
-    "server",
-    "doctor",
-    "cli",
+    *("data_dir", "place", "account_services", "operator_access", "senders", "media_servers", "recorder", "sfu_servers", "parts"),
+    *("app", "server", "doctor", "command_line", "user_commands", "cli"),
 )
 """Those that make a process of it all, and so may know the settings."""
 
@@ -154,7 +149,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("ops.metrics",),
     "pydantic": ("config",),
     "pydantic_settings": ("config",),
-    "cyclopts": ("cli", "installer.commands", "robot", "load"),
+    "cyclopts": ("cli", "command_line", "user_commands", "installer.commands", "robot", "load"),
     "aiortc": ("robot",),
 }
 """Who may know a library: everybody else meets it through them."""

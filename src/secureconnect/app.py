@@ -6,6 +6,7 @@ What the parts are is in parts.py. Nothing here decides anything about calls, pe
 import asyncio
 from typing import IO
 
+from secureconnect.accounts.erasure import Erasure
 from secureconnect.background import begin, end, within
 from secureconnect.config import ConfigurationError, Settings
 from secureconnect.data_dir import claim
@@ -22,7 +23,8 @@ class Application(Parts):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.purge = Purge(self.clock, [self.chat.purge_batch])
+        erasure = Erasure(database=self.database, clock=self.clock, leave=self.chat.leave)
+        self.purge = Purge(self.clock, [self.chat.purge_batch, erasure.erase_batch])
         self._loops: list[asyncio.Task[None]] = []
         self._lock: IO[str] | None = None
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from uuid import UUID
 
 import structlog
-import uvloop
 from cyclopts import App, Parameter
 from msgspec import json
 from rich.console import Console
@@ -21,6 +20,7 @@ from secureconnect.accounts.application_tokens import ApplicationTokens
 from secureconnect.app import Application
 from secureconnect.calls.traces import CallTraces
 from secureconnect.clock import SystemClock
+from secureconnect.command_line import ConfigFile, DataDir, Json, ask_database, console, read_settings, run
 from secureconnect.config import ConfigurationError, Settings, load_settings
 from secureconnect.data_dir import UMASK, restrict, shared_secret
 from secureconnect.errors import ServiceError
@@ -29,11 +29,10 @@ from secureconnect.installer.commands import sfu
 from secureconnect.ops.logging import set_up_logging
 from secureconnect.parts import VERSION
 from secureconnect.server import Server, allow_open_files, listen, listen_for_metrics
-from secureconnect.store import Database, open_database
-from secureconnect.store.probes import sqlite_file
 from secureconnect.store.schema import migrate as migrate_schema
 from secureconnect.store.webhooks import events_after, send_again
 from secureconnect.terminal import foreign
+from secureconnect.user_commands import users
 
 if TYPE_CHECKING:
     from secureconnect.load.report import Report
@@ -45,18 +44,15 @@ app.command(bench)
 webhooks = App(name="webhooks", help="What an outside application is told of calls.")
 app.command(webhooks)
 app.command(sfu)
-console = Console()
+app.command(users)
 _progress = Console(stderr=True)
 log = structlog.get_logger(__name__)
 
-ConfigFile = Annotated[Path | None, Parameter(name="--config", help="A TOML file with settings.")]
 Host = Annotated[str | None, Parameter(help="Address to listen on.")]
 Port = Annotated[int | None, Parameter(help="Port to listen on; 0 takes a free one.")]
-Json = Annotated[bool, Parameter(name="--json", help="The result as JSON on standard output.")]
 ServiceNames = Annotated[
     str | None, Parameter(help="What to serve: some of auth,chat,video. With one alone: port 8080, 8082, 8083.")
 ]
-DataDir = Annotated[Path | None, Parameter(help="Where the database and generated secrets live.")]
 
 
 def main() -> None:
@@ -77,8 +73,8 @@ def serve(
     *, config: ConfigFile = None, host: Host = None, port: Port = None, data_dir: DataDir = None, services: ServiceNames = None
 ) -> None:
     """REST, sockets and the web client, in one process; or a part of it beside other processes."""
-    settings = _settings(config, host=host, port=port, data_dir=data_dir, services=services)
-    _run(_serve(settings))
+    settings = read_settings(config, host=host, port=port, data_dir=data_dir, services=services)
+    run(_serve(settings))
 
 
 @app.command
@@ -93,7 +89,7 @@ def demo(
     """The server with two people, a conversation and a robot that answers calls."""
     from secureconnect.robot import commands  # noqa: PLC0415  (the media stack is loaded where it is used)
 
-    settings = _settings(config, host=host, port=port, data_dir=data_dir, log_level="warning")
+    settings = read_settings(config, host=host, port=port, data_dir=data_dir, log_level="warning")
 
     async def people(base_url: str) -> int:
         await commands.run_demo_people(base_url, settings.data_dir, console)
@@ -102,7 +98,7 @@ def demo(
     async def robots(base_url: str) -> int:
         return await commands.run_headless(base_url, settings.data_dir, console)
 
-    sys.exit(_run(_serve(settings, robots if headless else people)))
+    sys.exit(run(_serve(settings, robots if headless else people)))
 
 
 @app.command
@@ -118,21 +114,21 @@ def call(
     from secureconnect.robot import commands  # noqa: PLC0415
 
     set_up_logging("warning", "auto")
-    sys.exit(_run(commands.run_call(url, token, conversation, file=file, seconds=seconds, console=console)))
+    sys.exit(run(commands.run_call(url, token, conversation, file=file, seconds=seconds, console=console)))
 
 
 @app.command
 def migrate(*, config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Create or upgrade the database schema."""
-    settings = _settings(config, data_dir=data_dir)
+    settings = read_settings(config, data_dir=data_dir)
 
-    console.print(f"The schema is at {_with_database(settings, migrate_schema, may_begin=True)}.")
+    console.print(f"The schema is at {ask_database(settings, migrate_schema, may_begin=True)}.")
 
 
 @app.command
 def token(user: str, *, config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Print an access token for a user, named by email or id."""
-    settings = _settings(config, data_dir=data_dir, log_level="error")
+    settings = read_settings(config, data_dir=data_dir, log_level="error")
 
     async def work() -> str:
         application = Application(settings)
@@ -141,7 +137,7 @@ def token(user: str, *, config: ConfigFile = None, data_dir: DataDir = None) -> 
         finally:
             await application.stop()
 
-    sys.stdout.write(_run(work()) + "\n")
+    sys.stdout.write(run(work()) + "\n")
 
 
 @app.command
@@ -149,9 +145,9 @@ def trace(call_id: UUID, *, config: ConfigFile = None, data_dir: DataDir = None,
     """Print what became of a call's rings, person by person and device by device: why did a phone not ring?"""
     from secureconnect.calls.trace_table import as_table  # noqa: PLC0415  (tables are loaded where they are shown)
 
-    settings = _settings(config, data_dir=data_dir, log_level="error")
+    settings = read_settings(config, data_dir=data_dir, log_level="error")
 
-    found = _with_database(settings, lambda database: CallTraces(database).trace(CallId(call_id)))
+    found = ask_database(settings, lambda database: CallTraces(database).trace(CallId(call_id)))
     if as_json:
         sys.stdout.write(json.format(json.encode(found), indent=2).decode() + "\n")
     else:
@@ -175,7 +171,7 @@ def doctor(
     set_up_logging("critical", "auto")
     try:
         settings = load_settings(config, host=host, port=port, data_dir=data_dir, services=services)
-        findings = _run(examine(settings))
+        findings = run(examine(settings))
     except ConfigurationError as failure:
         findings = [failed("settings", str(failure), "correct it, then ask again; `secureconnect config` lists what there is")]
     if as_json:
@@ -195,9 +191,9 @@ def list_webhooks(
     """The events that are remembered, and what became of each."""
     from secureconnect.webhooks import table  # noqa: PLC0415
 
-    settings = _settings(config, data_dir=data_dir, log_level="error")
+    settings = read_settings(config, data_dir=data_dir, log_level="error")
     ask = partial(events_after, after=after, limit=limit)
-    found = _with_database(settings, lambda database: database.read(ask))
+    found = ask_database(settings, lambda database: database.read(ask))
     if as_json:
         sys.stdout.write(table.as_json(found) + "\n")
     else:
@@ -213,9 +209,9 @@ def replay(
     data_dir: DataDir = None,
 ) -> None:
     """Send again what was sent after an event, in order; the servers that run do it. Without --after: all that is remembered."""
-    settings = _settings(config, data_dir=data_dir, log_level="error")
+    settings = read_settings(config, data_dir=data_dir, log_level="error")
     again = partial(send_again, after=after, now=SystemClock().now(), only_failed=failed)
-    count = _with_database(settings, lambda database: database.transact(again, isolation="committed"))
+    count = ask_database(settings, lambda database: database.transact(again, isolation="committed"))
     console.print(f"{count} events are due again.")
 
 
@@ -227,7 +223,7 @@ def webhook_token(
     data_dir: DataDir = None,
 ) -> None:
     """Print a token with which an application reads /v1/webhooks/events."""
-    settings = _settings(config, data_dir=data_dir, log_level="error")
+    settings = read_settings(config, data_dir=data_dir, log_level="error")
     tokens = ApplicationTokens(
         secret=shared_secret(settings), issuer=settings.jwt_issuer, audience=settings.jwt_audience, clock=SystemClock()
     )
@@ -331,33 +327,11 @@ def _complain(words: str) -> None:
     console.print(Text.assemble(("secureconnect:", "red"), " ", foreign(words)), highlight=False)
 
 
-def _settings(config: Path | None, **overrides: Any) -> Settings:
-    settings = load_settings(config, **overrides)
-    set_up_logging(settings.log_level, settings.log_format)
-    return settings
-
-
-def _with_database(settings: Settings, ask: Callable[[Database], Awaitable[T]], *, may_begin: bool = False) -> T:
-    """What comes of asking the configured database, which is closed then. `may_begin`: also when its SQLite file is not there."""
-    file = None if settings.is_database_shared else sqlite_file(settings.database)
-    if file is not None and not file.exists() and not may_begin:
-        raise ConfigurationError(f"there is no database at {file}: name the data_dir, or the database_url, that the server has")
-
-    async def work() -> T:
-        database = open_database(settings.database)
-        try:
-            return await ask(database)
-        finally:
-            await database.close()
-
-    return _run(work())
-
-
-def _measure(run: "Coroutine[Any, Any, Report]", *, as_json: bool) -> None:
+def _measure(load: "Coroutine[Any, Any, Report]", *, as_json: bool) -> None:
     from secureconnect.load import LoadError  # noqa: PLC0415
 
     try:
-        report = _run(run)
+        report = run(load)
     except LoadError as failure:
         _complain(str(failure))
         sys.exit(1)
@@ -373,7 +347,3 @@ def _user(name: str) -> Any:
         return UUID(name)
     except ValueError:
         return name
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    return uvloop.run(work)

@@ -82,6 +82,11 @@ class Settings(BaseSettings):
         description="The longest life of an access token that is accepted (exp less iat), seconds; never less than "
         "access_token_seconds.",
     )
+    account_tokens: Literal["signed-in", "any"] = Field(
+        "signed-in",
+        description="Tokens that may name an account with an email: signed-in, those of its own sign-ins; any, also those that an "
+        "application signed with jwt_secret, as in 0.1.",
+    )
     refresh_token_days: int = Field(30, ge=1, description="Life of a refresh token, days.")
     allowed_origins: list[str] = Field(
         default_factory=list, description="Origins besides our own that may open sockets and call the API, as JSON."

@@ -12,12 +12,15 @@ ServiceError                    code, HTTP status, title; the docstring's first 
 │   └── RefreshReused           401 refresh_reused
 ├── Forbidden                   403 forbidden
 │   ├── NotHost                 403 not_host
+│   ├── WrongPassword           403 wrong_password
 │   └── OriginNotAllowed        403 origin_not_allowed
 ├── NotFound                    404 not_found
+│   └── LinkExpired             404 link_expired
 ├── MethodNotAllowed            405 method_not_allowed
 ├── RequestTimeout              408 request_timeout
 ├── Conflict                    409 conflict
 │   ├── EmailTaken              409 email_taken
+│   ├── NoPassword              409 no_password
 │   ├── CallEnded               409 call_ended
 │   ├── CallFull                409 call_full
 │   ├── TooManyDevices          409 too_many_devices
@@ -142,6 +145,12 @@ class NotHost(Forbidden):
     code = "not_host"
 
 
+class WrongPassword(Forbidden):
+    """The current password is another one."""
+
+    code = "wrong_password"
+
+
 class OriginNotAllowed(Forbidden):
     """This page's origin may not open sockets here: add it to allowed_origins."""
 
@@ -153,6 +162,12 @@ class NotFound(ServiceError):
 
     status = 404
     code = "not_found"
+
+
+class LinkExpired(NotFound):
+    """This link has expired or was used: ask for another."""
+
+    code = "link_expired"
 
 
 class MethodNotAllowed(ServiceError):
@@ -188,6 +203,12 @@ class Conflict(ServiceError):
 
     status = 409
     code = "conflict"
+
+
+class NoPassword(Conflict):
+    """This account has no password here: change it where you sign in."""
+
+    code = "no_password"
 
 
 class EmailTaken(Conflict):

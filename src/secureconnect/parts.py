@@ -15,14 +15,9 @@ import structlog
 from litestar import Litestar
 from msgspec.structs import replace
 
-from secureconnect.accounts.application_tokens import ApplicationTokens
-from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer
+from secureconnect.account_services import AccountServices
 from secureconnect.accounts.devices import DeviceService
-from secureconnect.accounts.revocations import Revocations
-from secureconnect.accounts.ring_tokens import RingTokens
-from secureconnect.accounts.service import AccountService
 from secureconnect.accounts.sign_in_limits import SignInLimits
-from secureconnect.accounts.verification import TokenVerifier
 from secureconnect.api.http import Services, create_api
 from secureconnect.api.problems import plain_answer
 from secureconnect.bus import open_bus, open_counts
@@ -108,12 +103,12 @@ class Parts:
         self.sfu = SfuServers(settings, self.keys, self.clock, self.recorder.folder)
 
         # What people can do
-        lifetime = settings.max_token_lifetime
-        self.revocations = Revocations(database=self.database, bus=self.bus, clock=self.clock, lifetime=lifetime)
-        self.accounts = self._make_accounts(secret)
-        own = {"secret": secret, "issuer": settings.jwt_issuer, "audience": settings.jwt_audience}
-        self.ring_tokens = RingTokens(**own, keys=self.keys, clock=self.clock)
-        self.application_tokens = ApplicationTokens(**own, clock=self.clock)
+        services = AccountServices(
+            settings, secret, self.keys, database=self.database, bus=self.bus, ids=self.ids, clock=self.clock, http=self.http
+        )
+        self.revocations, self.accounts = services.revocations, services.accounts
+        self.passwords, self.administration = services.passwords, services.administration
+        self.ring_tokens, self.application_tokens = services.ring_tokens, services.application_tokens
         self.devices = self._make_devices()
         self.chat = self._make_chat()
         self.receipts = ReceiptBook(database=self.database, bus=self.bus, clock=self.clock)
@@ -136,29 +131,6 @@ class Parts:
         self._show_metrics()
         self.api = self._make_api()
         self._background: set[asyncio.Task[None]] = set()
-
-    def _make_accounts(self, secret: str) -> AccountService:
-        settings = self.settings
-        issuer, audience = settings.jwt_issuer, settings.jwt_audience
-        lifetime = timedelta(seconds=settings.access_token_seconds)
-        return AccountService(
-            database=self.database,
-            ids=self.ids,
-            clock=self.clock,
-            passwords=PasswordHasher(),
-            issuer=TokenIssuer(secret=secret, issuer=issuer, audience=audience, lifetime=lifetime),
-            verifier=TokenVerifier(
-                secret=secret,
-                issuer=issuer,
-                audience=audience,
-                outside=settings.jwks,
-                http=self.http,
-                clock=self.clock,
-                max_lifetime=settings.max_token_lifetime,
-            ),
-            refresh_lifetime=timedelta(days=settings.refresh_token_days),
-            revocations=self.revocations,
-        )
 
     def _make_devices(self) -> DeviceService:
         return DeviceService(
@@ -348,6 +320,8 @@ class Parts:
     def _make_api(self) -> Litestar:
         services = Services(
             accounts=self.accounts,
+            passwords=self.passwords,
+            administration=self.administration,
             ring_tokens=self.ring_tokens,
             devices=self.devices,
             chat=self.chat,

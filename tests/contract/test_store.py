@@ -26,7 +26,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy_cockroachdb.asyncpg import CockroachDBDialect_asyncpg  # type: ignore[import-untyped]
 
+from secureconnect.accounts.administration import Administration
 from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer
+from secureconnect.accounts.erasure import Erasure
+from secureconnect.accounts.password import PasswordService, create_reset
 from secureconnect.accounts.revocations import Revocations
 from secureconnect.accounts.service import AccountService
 from secureconnect.accounts.verification import TokenVerifier
@@ -291,6 +294,17 @@ class Node:
             database=database, bus=MemoryBus(clock), ids=self.ids, clock=clock, on_member_removed=self._on_member_removed
         )
 
+        revocations = self.accounts.sign_ins._revocations
+        self.passwords = PasswordService(
+            sign_ins=self.accounts.sign_ins,
+            database=database,
+            clock=clock,
+            passwords=self.accounts._passwords,
+            revocations=revocations,
+        )
+        self.administration = Administration(database=database, ids=self.ids, clock=clock, revocations=revocations)
+        self.erasure = Erasure(database=database, clock=clock, leave=self.chat.leave)
+
     async def _on_member_removed(self, conversation_id: ConversationId, user_id: UserId) -> None:
         return
 
@@ -332,12 +346,44 @@ class TestServicesUnderRaces:
         assert len(set(outcomes)) == 1
         assert kind(outcomes[0]) == "UUID"
 
-    async def test_of_racing_refreshes_exactly_one_wins(self, cluster: list[Node]) -> None:
+    async def test_racing_refreshes_are_one_exchange_and_its_repeats(self, cluster: list[Node]) -> None:
         await cluster[0].register("ada")
         signed_in = await cluster[0].accounts.login(email="ada@example.com", password="long enough")
         token = signed_in.refresh_token or ""
         outcomes = await on_each(cluster, lambda node: node.accounts.refresh(token))
-        assert sorted(map(kind, outcomes)) == ["RefreshReused", "RefreshReused", "SignIn"]
+        assert list(map(kind, outcomes)) == ["SignIn"] * 3
+        successors = [outcome.refresh_token for outcome in outcomes]
+        await cluster[1].accounts.refresh(successors[0])
+        assert kind((await on_each(cluster[:1], lambda node: node.accounts.refresh(successors[1])))[0]) == "RefreshReused"
+
+    async def test_of_racing_changes_of_a_password_exactly_one_wins(self, cluster: list[Node]) -> None:
+        await cluster[0].register("ada")
+        signed_in = await cluster[0].accounts.login(email="ada@example.com", password="long enough")
+        principal = await cluster[0].accounts.authenticate(signed_in.access_token)
+        outcomes = await on_each(cluster, lambda node: node.passwords.change(principal, "long enough", "longer still"))
+        kinds = [kind(outcome) for outcome in outcomes]
+        assert kinds.count("SignIn") == 1
+        assert set(kinds) <= {"SignIn", "Conflict", "WrongPassword"}, "the others came at the same time, or after it"
+
+    async def test_a_link_for_a_new_password_works_once(self, cluster: list[Node]) -> None:
+        ada = await cluster[0].register("ada")
+        token = await create_reset(cluster[0].database, cluster[0].clock.now(), ada)
+        outcomes = await on_each(cluster, lambda node: node.passwords.reset(token, "longer still"))
+        assert sorted(map(kind, outcomes)) == ["LinkExpired", "LinkExpired", "SignIn"]
+
+    async def test_nodes_that_erase_the_same_user_do_not_disturb_each_other(self, cluster: list[Node]) -> None:
+        ada, grace = [await cluster[0].register(name) for name in ("ada", "grace")]
+        made = [await cluster[0].chat.create(ada, [grace]) for _ in range(3)]
+        await cluster[1].administration.delete(ada)
+
+        async def erase(node: Node) -> None:
+            while await node.erasure.erase_batch():
+                pass
+
+        assert await on_each(cluster, erase) == [None] * 3
+        for conversation in made:
+            [member] = (await cluster[0].chat.get(grace, conversation.conversation_id)).participants
+            assert (member.user_id, member.role) == (grace, "owner")
 
     @pytest.mark.parametrize("subject", [str(UUID(int=77)), "employee 7"])
     async def test_a_first_sight_makes_one_user(self, cluster: list[Node], subject: str) -> None:
@@ -497,7 +543,26 @@ async def _a_day_of_use(node: Node) -> None:
     await node.chat.add(ada, conversation_id, [hedy])
     await node.chat.remove(ada, conversation_id, ada)
     await node.chat.delete(grace, conversation_id)
+    await node.chat.purge_batch()
     assert found
+    await _a_day_of_the_operator(node, grace, hedy)
+
+
+async def _a_day_of_the_operator(node: Node, grace: UserId, hedy: UserId) -> None:
+    """Every function by which accounts are managed, at least once."""
+    signed_in = await node.accounts.login(email="grace@example.com", password="long enough")
+    principal = await node.accounts.authenticate(signed_in.access_token)
+    await node.passwords.change(principal, "long enough", "longer still")
+    await node.passwords.reset(await create_reset(node.database, node.clock.now(), grace), "long enough")
+    listed = await node.administration.list_users("g", limit=10, after=UUID(int=0))
+    assert [user.user_id for user in listed] == [grace]
+    await node.administration.create("ida@example.com", "Ida")
+    for deed in (node.administration.sign_out, node.administration.disable, node.administration.enable):
+        await deed(grace)
+    await node.chat.create(grace, [hedy])
+    await node.administration.delete(grace)
+    while await node.erasure.erase_batch():
+        pass
 
 
 async def on_each(cluster: list[Node], call: Callable[[Node], Awaitable[Any]]) -> list[Any]:

@@ -310,10 +310,12 @@ class World:
         await self._http.aclose()
 
 
-def mint(subject: str, name: str, *, seconds: int = 3600, secret: str = SECRET, audience: str = "secureconnect") -> str:
-    """A token as an embedding application signs one with the shared secret."""
+def mint(
+    subject: str, name: str, *, seconds: int = 3600, secret: str = SECRET, audience: str = "secureconnect", **more: Any
+) -> str:
+    """A token as an embedding application signs one with the shared secret; `more` are further claims."""
     now = int(time.time())
-    claims = {"iss": "secureconnect", "aud": audience, "sub": subject, "name": name, "iat": now, "exp": now + seconds}
+    claims = {"iss": "secureconnect", "aud": audience, "sub": subject, "name": name, "iat": now, "exp": now + seconds, **more}
     return jwt.encode({"alg": "HS256", "typ": "JWT"}, claims, OctKey.import_key(secret))
 
 

@@ -27,6 +27,8 @@ SIGN_INS_TOPIC = "sign-ins:ended"
 """Carries lists of UUIDs and nothing else: nodes of version 0.1 listen to it, too."""
 USERS_TOPIC = "revocations:users"
 READ_AGAIN_SECONDS = 5.0
+READ_AGAIN_ALONE_SECONDS = 0.5
+"""The same for a process whose bus no one shares: a command of the operator can tell it in no other way."""
 READ_ALL_SECONDS = 60.0
 """How often everything is read, so that what no longer matters is forgotten and a user who was enabled is let in."""
 RETRY_SECONDS = 1.0
@@ -57,17 +59,21 @@ class Revocations:
     call `revoke_user`, `disable_user` or `enable_user`. Sockets, sessions and requests end within a second on every node.
     """
 
-    def __init__(self, *, database: Database, bus: Bus, clock: Clock, lifetime: timedelta) -> None:
+    def __init__(
+        self, *, database: Database, bus: Bus, clock: Clock, lifetime: timedelta, read_again: float = READ_AGAIN_SECONDS
+    ) -> None:
         """Args:
         database: where revocations are kept.
         bus: tells the other nodes.
         clock: the time of day.
         lifetime: the longest that an access token is accepted. What was revoked before that is forgotten.
+        read_again: seconds between two readings.
         """
         self._database = database
         self._bus = bus
         self._clock = clock
         self._remembered = lifetime + OVERLAP
+        self._read_again = read_again
         self._sign_ins: set[UUID] = set()
         self._not_before: dict[UserId, NotBefore] = {}
         self._disabled: set[UserId] = set()
@@ -148,8 +154,15 @@ class Revocations:
 
     async def enable_user(self, user_id: UserId) -> None:
         """Let a disabled user sign in again. Tokens from before stay refused. Raises Unavailable."""
-        await self._database.transact(lambda connection: store.set_disabled(connection, user_id, None))
-        message = UserRevoked(user_id, disabled=False)
+        at = self._clock.now()
+
+        async def work(connection: AsyncConnection) -> None:
+            await store.set_disabled(connection, user_id, None)
+            # Nodes that do not hear of it read it: they look for users whose moment is recent.
+            await store.revoke_user_tokens(connection, user_id, at, at=at)
+
+        await self._database.transact(work)
+        message = UserRevoked(user_id, at, disabled=False)
         self._take_user(message)
         self._bus.publish(USERS_TOPIC, json.encode(message))
 
@@ -210,7 +223,8 @@ class Revocations:
         for user_id in found.not_before.keys() | found.disabled:
             value = found.not_before.get(user_id)
             before, kept = (value.moment, value.kept) if value is not None else (None, None)
-            self._take_user(UserRevoked(user_id, before, kept, True if user_id in found.disabled else None))
+            disabled = True if user_id in found.disabled else False if user_id in found.enabled else None
+            self._take_user(UserRevoked(user_id, before, kept, disabled))
 
     async def run(self) -> None:
         """Until cancelled: hear what other nodes revoke, and read again."""
@@ -226,7 +240,7 @@ class Revocations:
                     since_all = 0.0
                 else:
                     await self.load_recent()
-                pause = READ_AGAIN_SECONDS
+                pause = self._read_again
             except ServiceError as failure:
                 log.warning("revocations not read", reason=failure.detail)
                 pause = RETRY_SECONDS

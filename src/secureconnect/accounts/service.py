@@ -12,16 +12,16 @@ from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.accounts.client import ANONYMOUS, Client
-from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer, new_refresh_token, refresh_token_hash
+from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer
 from secureconnect.accounts.emails import email_spellings, normal_email
 from secureconnect.accounts.grant import Grant
 from secureconnect.accounts.revocations import Revocations
+from secureconnect.accounts.sign_ins import SignIn, SignIns
 from secureconnect.accounts.verification import Claims, TokenVerifier
 from secureconnect.clock import Clock
 from secureconnect.errors import (
     EmailTaken,
     IdempotencyKeyReused,
-    RefreshReused,
     Unauthenticated,
     UnknownUser,
     Unprocessable,
@@ -30,7 +30,7 @@ from secureconnect.errors import (
 from secureconnect.ids import DeviceId, IdFactory, UserId, short
 from secureconnect.store import Database
 from secureconnect.store import accounts as store
-from secureconnect.store.accounts import Account, Identity, RefreshToken, User
+from secureconnect.store.accounts import Account, Identity, User
 from secureconnect.store.idempotency import Idempotency, find_or_claim
 from secureconnect.store.unicode import require_storable
 
@@ -48,16 +48,6 @@ class Principal(Struct, frozen=True):
     user_id: UserId
     display_name: str
     grant: Grant
-
-
-class SignIn(Struct, frozen=True):
-    """What a sign-in gives: who, the access token for `expires_in` seconds, and the refresh token that buys the next."""
-
-    user: User
-    access_token: str
-    refresh_token: str | None
-    expires_in: int
-    token_type: str = "Bearer"  # noqa: S105  (RFC 6750's name for the kind, not a token)
 
 
 class _Registration(Struct, frozen=True):
@@ -81,16 +71,23 @@ class AccountService:
         verifier: TokenVerifier,
         refresh_lifetime: timedelta,
         revocations: Revocations,
+        accepts_any_token: bool = False,
     ) -> None:
+        """`accepts_any_token`: tokens that applications sign may name accounts that sign in here, as in 0.1."""
         self._database = database
         self._ids = ids
         self._clock = clock
         self._passwords = passwords
-        self._issuer = issuer
+        self._own_issuer = issuer.issuer
         self._verifier = verifier
         self.refresh_lifetime = refresh_lifetime
         self._revocations = revocations
-        self._known: OrderedDict[Identity, tuple[UserId, str]] = OrderedDict()
+        self._accepts_any_token = accepts_any_token
+        self.sign_ins = SignIns(
+            database=database, ids=ids, clock=clock, issuer=issuer, refresh_lifetime=refresh_lifetime, revocations=revocations
+        )
+        self._known: OrderedDict[Identity, User] = OrderedDict()
+        self._known_sign_ins: OrderedDict[UUID, UserId] = OrderedDict()
 
     async def register(
         self,
@@ -106,9 +103,9 @@ class AccountService:
 
         Raises EmailTaken, Unprocessable, IdempotencyKeyReused (also when the password is not the first request's).
         """
-        spellings, email = email_spellings(email), _checked_email(email)
-        _check_length("password", password, *PASSWORD_CHARS)
-        display_name = _checked_display_name(display_name)
+        spellings, email = email_spellings(email), checked_email(email)
+        check_length("password", password, *PASSWORD_CHARS)
+        display_name = checked_display_name(display_name)
         user = User(self._ids.user(), email, display_name)
         now = self._clock.now()
         promise = Idempotency.of(
@@ -130,7 +127,7 @@ class AccountService:
         account = await self._database.transact(work)
         if account.user.user_id != user.user_id and not await self._passwords.verify(account.password_hash, password, client):
             raise IdempotencyKeyReused
-        return await self._sign_in(account.user, device_id, client)
+        return await self.sign_ins.begin(account.user, device_id, client)
 
     async def login(self, *, email: str, password: str, device_id: DeviceId | None = None, client: Client = ANONYMOUS) -> SignIn:
         """Sign in. Raises WrongCredentials, after the same time whether or not there is such an account."""
@@ -141,67 +138,18 @@ class AccountService:
         fits = await self._passwords.verify(password_hash, password, client)
         if account is None or password_hash is None or not fits:
             raise WrongCredentials
-        self._revocations.check_enabled(account.user.user_id)
         if not self._passwords.needs_rehash(password_hash):
-            return await self._sign_in(account.user, device_id, client)
+            return await self.sign_ins.begin(account.user, device_id, client)
         new_password_hash = await self._passwords.hash(password, client)
-        return await self._sign_in(account.user, device_id, client, new_password_hash=new_password_hash)
+        return await self.sign_ins.begin(account.user, device_id, client, new_password_hash=new_password_hash)
 
     async def refresh(self, refresh_token: str, client: Client = ANONYMOUS) -> SignIn:
-        """Exchange a refresh token for the next (rotation: RFC 9700, section 4.14.2).
-
-        Of two that come with the same token one wins. Raises RefreshReused, after ending the whole family, when the token was
-        used before; Unauthenticated when it is unknown, expired or signed out.
-        """
-        token_hash = refresh_token_hash(refresh_token)
-        if await self._database.read(lambda connection: store.find_refresh_token(connection, token_hash)) is None:
-            raise Unauthenticated(NOT_KNOWN)  # a stranger's guess takes no lock
-        successor = new_refresh_token()
-        now = self._clock.now()
-        ended: list[UUID] = []
-
-        async def work(connection: AsyncConnection) -> tuple[User, RefreshToken] | Unauthenticated:
-            token = await store.find_refresh_token(connection, token_hash)
-            if token is None:
-                return Unauthenticated(NOT_KNOWN)
-            if token.used_at is not None:
-                await store.revoke_family(connection, token.family_id, now)
-                ended.append(token.family_id)
-                return RefreshReused()
-            if token.revoked_at is not None or token.expires_at <= now:
-                return Unauthenticated("This sign-in has ended: sign in again.")
-            self._revocations.check_enabled(token.user_id)
-            await store.use_refresh_token(connection, token_hash, now)
-            link = self._link(token.user_id, token.family_id, successor, device_id=token.device_id, client=client)
-            await store.insert_refresh_token(connection, link)
-            user = await store.find_user(connection, token.user_id)
-            assert user is not None, "a token refers to its user"
-            return user, link
-
-        # Serializable: two that both read the token as unused cannot both commit, and the loser runs again and reads it as used.
-        # A refusal is returned from the transaction, not raised, so that ending the family is committed.
-        outcome = await self._database.transact(work)
-        if isinstance(outcome, Unauthenticated):
-            self._revocations.announce_sign_ins(ended)
-            raise outcome
-        user, link = outcome
-        return self._granted(user, link, successor)
+        """Exchange a refresh token for the next; see `SignIns.refresh`."""
+        return await self.sign_ins.refresh(refresh_token, client)
 
     async def logout(self, refresh_token: str) -> None:
-        """End the sign-in that this token belongs to. Doing it again, or with an unknown token, changes nothing."""
-        now = self._clock.now()
-        token_hash = refresh_token_hash(refresh_token)
-        if await self._database.read(lambda connection: store.find_refresh_token(connection, token_hash)) is None:
-            return
-
-        async def work(connection: AsyncConnection) -> list[UUID]:
-            token = await store.find_refresh_token(connection, token_hash)
-            if token is None:
-                return []
-            await store.revoke_family(connection, token.family_id, now)
-            return [token.family_id]
-
-        self._revocations.announce_sign_ins(await self._database.transact(work))
+        """End the sign-in that this token belongs to; see `SignIns.logout`."""
+        await self.sign_ins.logout(refresh_token)
 
     async def authenticate(self, token: str) -> Principal:
         """Who bears this access token. Somebody new with a valid token becomes a user at once.
@@ -213,21 +161,37 @@ class AccountService:
         identity = Identity(claims.issuer, claims.subject)
         known = self._known.get(identity)
         if known is None:
-            user = await self._user_of(identity, claims)
-            known = self._known[identity] = (user.user_id, user.display_name)
+            known = self._known[identity] = await self._user_of(identity, claims)
             if len(self._known) > PRINCIPALS_KEPT:
                 self._known.popitem(last=False)
         else:
             self._known.move_to_end(identity)
-        user_id, display_name = known
+        user_id = known.user_id
+        if known.email is not None and not self._accepts_any_token:
+            await self._require_sign_in(user_id, claims.sign_in)
         device_id = None if claims.device_id is None else DeviceId(claims.device_id)
         grant = Grant(user_id, claims.issued_at, claims.expires_at, claims.sign_in, device_id)
         # Last: nothing waits between this and the answer, so a revocation that came meanwhile counts.
         self._revocations.check(grant)
-        return Principal(user_id, display_name, grant)
+        return Principal(user_id, known.display_name, grant)
+
+    async def _require_sign_in(self, user_id: UserId, sign_in: UUID | None) -> None:
+        """Refuse a token for an account of ours that no sign-in of it gave: an application with the secret could make it.
+
+        A sign-in is looked up once, then remembered; that it ends, `Revocations` knows.
+        """
+        if sign_in is None:
+            raise Unauthenticated("This account signs in here: use a token of its own sign-in (sid).")
+        if self._known_sign_ins.get(sign_in) == user_id:
+            return
+        if await self._database.read(lambda connection: store.family_of(connection, sign_in)) != user_id:
+            raise Unauthenticated("This sign-in has ended: sign in again.")
+        self._known_sign_ins[sign_in] = user_id
+        if len(self._known_sign_ins) > PRINCIPALS_KEPT:
+            self._known_sign_ins.popitem(last=False)
 
     async def mint(self, user: str | UserId) -> str:
-        """An access token for an existing user, named by email or id. Raises UnknownUser."""
+        """An access token for an existing user, named by email or id. Raises UnknownUser, AccountDisabled."""
 
         async def find(connection: AsyncConnection) -> Account | None:
             if isinstance(user, str):
@@ -237,7 +201,7 @@ class AccountService:
         account = await self._database.read(find)
         if account is None:
             raise UnknownUser("There is no such user.")
-        return self._access_token(account.user)
+        return await self.sign_ins.issue_token(account.user)
 
     async def me(self, user_id: UserId) -> User:
         """The user behind a principal."""
@@ -263,7 +227,7 @@ class AccountService:
         A UUID in a token of our own issuer is the user's id itself: an embedding application that shares the secret names its
         users so. Everybody else is found by issuer and subject.
         """
-        own_id = _canonical_uuid(identity.subject) if identity.issuer == self._issuer.issuer else None
+        own_id = _canonical_uuid(identity.subject) if identity.issuer == self._own_issuer else None
 
         async def find(connection: AsyncConnection) -> User | None:
             if own_id is not None:
@@ -295,45 +259,8 @@ class AccountService:
         # who are new at the same time would cost each other their transaction, and a hundred of them give up.
         return await self._database.transact(work, isolation="committed")
 
-    async def _sign_in(
-        self, user: User, device_id: DeviceId | None, client: Client, *, new_password_hash: str | None = None
-    ) -> SignIn:
-        refresh_token, family_id = new_refresh_token(), self._ids.new()
-        link = self._link(user.user_id, family_id, refresh_token, device_id=device_id, client=client)
 
-        async def work(connection: AsyncConnection) -> None:
-            if new_password_hash is not None:
-                await store.set_password_hash(connection, user.user_id, new_password_hash)
-            await store.insert_refresh_token(connection, link)
-
-        await self._database.transact(work)
-        return self._granted(user, link, refresh_token)
-
-    def _link(
-        self, user_id: UserId, family_id: UUID, refresh_token: str, *, device_id: DeviceId | None, client: Client
-    ) -> RefreshToken:
-        now = self._clock.now()
-        return RefreshToken(
-            token_hash=refresh_token_hash(refresh_token),
-            family_id=family_id,
-            user_id=user_id,
-            created_at=now,
-            expires_at=now + self.refresh_lifetime,
-            device_id=device_id,
-            network_mark=client.network_mark,
-        )
-
-    def _granted(self, user: User, link: RefreshToken, refresh_token: str) -> SignIn:
-        token = self._access_token(user, link.family_id, link.device_id)
-        return SignIn(user, token, refresh_token, int(self._issuer.lifetime.total_seconds()))
-
-    def _access_token(self, user: User, sign_in: UUID | None = None, device_id: DeviceId | None = None) -> str:
-        now, token_id = self._clock.now(), self._ids.new()
-        name = user.display_name
-        return self._issuer.issue(user.user_id, name, token_id=token_id, now=now, sign_in=sign_in, device_id=device_id)
-
-
-def _checked_email(email: str) -> str:
+def checked_email(email: str) -> str:
     """A normal email. Whether it reaches anybody, only a letter could tell; this refuses what certainly does not."""
     email = normal_email(email)
     require_storable("email", email)
@@ -343,14 +270,14 @@ def _checked_email(email: str) -> str:
     return email
 
 
-def _checked_display_name(display_name: str) -> str:
+def checked_display_name(display_name: str) -> str:
     display_name = display_name.strip()
     require_storable("display_name", display_name)
-    _check_length("display_name", display_name, 1, DISPLAY_NAME_CHARS)
+    check_length("display_name", display_name, 1, DISPLAY_NAME_CHARS)
     return display_name
 
 
-def _check_length(field: str, text: str, least: int, most: int) -> None:
+def check_length(field: str, text: str, least: int, most: int) -> None:
     if not least <= len(text) <= most:
         raise Unprocessable(f"{field}: {least} to {most} characters, not {len(text)}.")
 

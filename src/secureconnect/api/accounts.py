@@ -16,9 +16,9 @@ from secureconnect.accounts.service import (
     EMAIL_CHARS,
     PASSWORD_CHARS,
     AccountService,
-    SignIn,
 )
 from secureconnect.accounts.sign_in_limits import Attempt
+from secureconnect.accounts.sign_ins import SignIn
 from secureconnect.api.cookies import expired_cookie, refresh_token_of, refresh_tokens_of, refuse_other_sites, with_cookie
 from secureconnect.api.dependencies import Accounts, SignedIn, SigningIn
 from secureconnect.api.idempotency import IdempotencyKey
@@ -87,7 +87,7 @@ async def register(
         device_id=data.device_id,
         client=client,
     )
-    return _answer(request, accounts, signed_in, 201, as_cookie=data.cookie)
+    return answer_sign_in(request, accounts, signed_in, 201, as_cookie=data.cookie)
 
 
 @post(
@@ -108,7 +108,7 @@ async def login(request: AnyRequest, data: JSONBody[Login], accounts: Accounts, 
         return await accounts.login(email=data.email, password=data.password, device_id=data.device_id, client=client)
 
     signed_in = await sign_in_limits.sign_in(attempt, sign_in)
-    return _answer(request, accounts, signed_in, 200, as_cookie=data.cookie)
+    return answer_sign_in(request, accounts, signed_in, 200, as_cookie=data.cookie)
 
 
 @post(
@@ -118,8 +118,9 @@ async def login(request: AnyRequest, data: JSONBody[Login], accounts: Accounts, 
     tags=["accounts"],
     summary="Exchange a refresh token",
     description=(
-        "Each refresh token is good for one exchange. One that comes a second time was stolen or lost: all tokens of that "
-        "sign-in end, with `refresh_reused`. Browsers send the cookie, and `user_id` when several people are signed in."
+        "Each refresh token is good for one exchange; the one used last is answered again for 30 seconds, in case the answer was "
+        "lost. One that comes later was stolen: all tokens of that sign-in end, with `refresh_reused`. Browsers send the cookie, "
+        "and `user_id` when several people are signed in."
     ),
     responses=problems(403),
 )
@@ -132,7 +133,7 @@ async def refresh(
         raise Unauthenticated("Send a refresh_token, or the cookie of one signed-in user (with user_id when there are several).")
     signed_in = await accounts.refresh(token, sign_in_limits.client_at(address_of(request)))
     # What came as a cookie goes back as one: script must never come to see it.
-    return _answer(request, accounts, signed_in, 200, as_cookie=not choice.refresh_token)
+    return answer_sign_in(request, accounts, signed_in, 200, as_cookie=not choice.refresh_token)
 
 
 @post(
@@ -174,7 +175,9 @@ async def search(
     return page_of(*await accounts.search(principal.user_id, q, limit=limit, after=decode_cursor(cursor)))
 
 
-def _answer(request: AnyRequest, accounts: AccountService, signed_in: SignIn, status: int, *, as_cookie: bool) -> Response[SignIn]:
+def answer_sign_in(
+    request: AnyRequest, accounts: AccountService, signed_in: SignIn, status: int, *, as_cookie: bool
+) -> Response[SignIn]:
     # Tokens must not stay in a cache (RFC 6749, section 5.1).
     headers = {"cache-control": "no-store"}
     if not as_cookie:

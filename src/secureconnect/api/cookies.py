@@ -12,7 +12,7 @@ from litestar.datastructures import Cookie
 from msgspec import Struct
 from msgspec.structs import replace
 
-from secureconnect.accounts.service import SignIn
+from secureconnect.accounts.sign_ins import SignIn
 from secureconnect.api.edge import CAME_BY
 from secureconnect.errors import BadRequest, OriginNotAllowed
 from secureconnect.http.fields import values_of

@@ -5,7 +5,9 @@ The names are bound in api.http; a handler that takes `principal` is for the sig
 
 from litestar.di import NamedDependency
 
+from secureconnect.accounts.administration import Administration
 from secureconnect.accounts.devices import DeviceService
+from secureconnect.accounts.password import PasswordService
 from secureconnect.accounts.service import AccountService, Principal
 from secureconnect.accounts.sign_in_limits import SignInLimits
 from secureconnect.calls.quality_log import QualityLog
@@ -27,6 +29,8 @@ SignedIn = NamedDependency[Principal]
 Rung = NamedDependency[UserId]
 """One whom this call rings: signed in, or by the token that came with the ring."""
 Accounts = NamedDependency[AccountService]
+Passwords = NamedDependency[PasswordService]
+Administering = NamedDependency[Administration]
 Devices = NamedDependency[DeviceService]
 Chat = NamedDependency[ChatService]
 Calls = NamedDependency[CallService]

@@ -11,8 +11,10 @@ from litestar.router import Router
 from litestar.types import ASGIApp
 from msgspec import Struct
 
+from secureconnect.accounts.administration import Administration
 from secureconnect.accounts.application_tokens import ApplicationTokens
 from secureconnect.accounts.devices import DeviceService
+from secureconnect.accounts.password import PasswordService
 from secureconnect.accounts.ring_tokens import RingTokens
 from secureconnect.accounts.service import AccountService, Principal
 from secureconnect.accounts.sign_in_limits import SignInLimits
@@ -22,6 +24,7 @@ from secureconnect.api import calls as call_routes
 from secureconnect.api import chat as chat_routes
 from secureconnect.api import devices as device_routes
 from secureconnect.api import ops as ops_routes
+from secureconnect.api import passwords as password_routes
 from secureconnect.api import quality as quality_routes
 from secureconnect.api import recordings as recording_routes
 from secureconnect.api import sockets as socket_routes
@@ -57,7 +60,7 @@ from secureconnect.recording.service import Recordings
 from secureconnect.webhooks.delivery import Webhooks
 
 ROUTES: Mapping[str, Sequence[HTTPRouteHandler]] = {
-    "auth": [*account_routes.routes, *device_routes.routes],
+    "auth": [*account_routes.routes, *password_routes.routes, *device_routes.routes],
     "chat": [*chat_routes.routes, *socket_routes.routes["chat"]],
     "video": [
         *call_routes.routes,
@@ -76,6 +79,8 @@ class Services(Struct, frozen=True):
     """What handlers may ask for, by the names they ask with."""
 
     accounts: AccountService
+    passwords: PasswordService
+    administration: Administration
     ring_tokens: RingTokens
     devices: DeviceService
     chat: ChatService

@@ -164,6 +164,10 @@ class ChatService:
         await self._on_member_removed(conversation_id, leaving_id)
         await all_told(words)
 
+    async def leave(self, user_id: UserId, conversation_id: ConversationId) -> None:
+        """Leave a conversation and its live calls; see `remove`."""
+        await self.remove(user_id, conversation_id, user_id)
+
     async def delete(self, user_id: UserId, conversation_id: ConversationId) -> None:
         """Delete the conversation with its messages, as an owner. Raises Forbidden to other members.
 

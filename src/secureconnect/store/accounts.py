@@ -89,8 +89,9 @@ async def find_user(connection: AsyncConnection, user_id: UserId) -> User | None
 
 
 async def find_users(connection: AsyncConnection, user_ids: Collection[UserId]) -> list[User]:
-    """Those of `user_ids` that exist, in no order."""
-    rows = await connection.execute(_user_columns().where(users.c.user_id.in_(user_ids)))
+    """Those of `user_ids` that exist and were not deleted, in no order."""
+    query = _user_columns().where(users.c.user_id.in_(user_ids), users.c.deleted_at.is_(None))
+    rows = await connection.execute(query)
     return [_user(row) for row in rows]
 
 
@@ -117,7 +118,8 @@ async def find_account_by_emails(connection: AsyncConnection, spellings: Sequenc
 
 async def search_users(connection: AsyncConnection, words: str, *, without: UserId, limit: int, after: UUID | None) -> list[User]:
     """Users of whose name a word, or whose email, begins with `words`; in the order they were made, those after `after`."""
-    query = _user_columns().where(users.c.search_text.contains(f" {fold(words)}", autoescape=True), users.c.user_id != without)
+    begins = users.c.search_text.contains(f" {fold(words)}", autoescape=True)
+    query = _user_columns().where(begins, users.c.user_id != without, users.c.disabled_at.is_(None))
     if after is not None:
         query = query.where(users.c.user_id > after)
     return [_user(row) for row in await connection.execute(query.order_by(users.c.user_id).limit(limit))]
@@ -152,6 +154,36 @@ async def find_refresh_token(connection: AsyncConnection, token_hash: str) -> Re
 async def use_refresh_token(connection: AsyncConnection, token_hash: str, at: datetime) -> None:
     """Mark the link as used."""
     await connection.execute(update(refresh_tokens).where(refresh_tokens.c.token_hash == token_hash).values(used_at=at))
+
+
+async def use_family(connection: AsyncConnection, family_id: UUID, at: datetime) -> None:
+    """Mark all links of a family as used at `at` or earlier: only one that is made afterwards is good."""
+    table = refresh_tokens.c
+    is_later = table.used_at.is_(None) | (table.used_at > at)
+    await connection.execute(update(refresh_tokens).where(table.family_id == family_id, is_later).values(used_at=at))
+
+
+async def count_successors(connection: AsyncConnection, family_id: UUID, used_at: datetime) -> tuple[int, int]:
+    """Count links of a family after a link was used: those that were used later, and those that were made since."""
+    table = refresh_tokens.c
+    later = func.count().filter(table.used_at > used_at)
+    made = func.count().filter(table.created_at >= used_at)
+    row = (await connection.execute(select(later, made).where(table.family_id == family_id))).one()
+    return int(row[0]), int(row[1])
+
+
+async def family_of(connection: AsyncConnection, family_id: UUID) -> UserId | None:
+    """The user whose sign-in this is. None if it is unknown or has ended."""
+    table = refresh_tokens.c
+    query = select(table.user_id).where(table.family_id == family_id, table.revoked_at.is_(None)).limit(1)
+    found = (await connection.execute(query)).scalar()
+    return None if found is None else UserId(found)
+
+
+async def is_enabled(connection: AsyncConnection, user_id: UserId) -> bool:
+    """Whether the user is there and not disabled."""
+    query = select(users.c.user_id).where(users.c.user_id == user_id, users.c.disabled_at.is_(None))
+    return (await connection.execute(query)).scalar() is not None
 
 
 async def revoke_family(connection: AsyncConnection, family_id: UUID, at: datetime) -> None:

@@ -23,11 +23,12 @@ class NotBefore(Struct, frozen=True):
 
 
 class Revoked(NamedTuple):
-    """What was revoked: sign-ins by family, users with their moment, and users who are disabled."""
+    """What was revoked: sign-ins by family, users with their moment, disabled users. `enabled`: users with a moment who are not."""
 
     sign_ins: set[UUID]
     not_before: dict[UserId, NotBefore]
     disabled: set[UserId]
+    enabled: set[UserId]
 
 
 async def revoke_user_tokens(
@@ -74,10 +75,10 @@ async def read_revoked(connection: AsyncConnection, since: datetime, *, disabled
     """Read what was revoked after a moment; users who are disabled without one, or after theirs."""
     tokens, people = refresh_tokens.c, users.c
     sign_ins = await connection.execute(select(tokens.family_id).where(tokens.revoked_at > since).distinct())
-    query = select(people.user_id, people.tokens_not_before, people.kept_sign_in).where(people.tokens_not_before > since)
-    not_before = {
-        UserId(row.user_id): NotBefore(row.tokens_not_before, row.kept_sign_in) for row in await connection.execute(query)
-    }
+    query = select(people.user_id, people.tokens_not_before, people.kept_sign_in, people.disabled_at)
+    rows = (await connection.execute(query.where(people.tokens_not_before > since))).all()
+    not_before = {UserId(row.user_id): NotBefore(row.tokens_not_before, row.kept_sign_in) for row in rows}
+    enabled = {UserId(row.user_id) for row in rows if row.disabled_at is None}
     are_disabled = people.disabled_at.is_not(None) if disabled_since is None else people.disabled_at > disabled_since
     disabled = await connection.execute(select(people.user_id).where(are_disabled))
-    return Revoked(set(sign_ins.scalars()), not_before, {UserId(user_id) for user_id in disabled.scalars()})
+    return Revoked(set(sign_ins.scalars()), not_before, {UserId(user_id) for user_id in disabled.scalars()}, enabled)

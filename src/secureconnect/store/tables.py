@@ -74,7 +74,21 @@ users = Table(
     Column("tokens_not_before", UtcDateTime, index=True),
     Column("kept_sign_in", Uuid),
     Column("disabled_at", UtcDateTime, index=True),
+    # The row of a deleted user stays for what refers to it; `erased_at` is set when nothing else is left to erase.
+    Column("deleted_at", UtcDateTime),
+    Column("erased_at", UtcDateTime),
     UniqueConstraint("issuer", "subject"),
+    Index(None, "erased_at", "deleted_at"),
+)
+
+# One-time links by which users choose a new password. Only the hash of a token is kept; a used one is deleted.
+password_resets = Table(
+    "password_resets",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.user_id"), nullable=False, index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
 )
 
 refresh_tokens = Table(

@@ -12,7 +12,8 @@ from joserfc.jwk import OctKey
 
 from secureconnect.accounts.grant import Grant
 from secureconnect.accounts.revocations import READ_AGAIN_SECONDS, SIGN_INS_TOPIC, USERS_TOPIC, Revocations
-from secureconnect.accounts.service import AccountService, SignIn
+from secureconnect.accounts.service import AccountService
+from secureconnect.accounts.sign_ins import SignIn
 from secureconnect.accounts.verification import TokenVerifier
 from secureconnect.bus.memory import MemoryBus
 from secureconnect.errors import AccountDisabled, Unauthenticated, UnknownUser
@@ -80,6 +81,7 @@ class MakeNode:
             verifier=self._verifier,
             refresh_lifetime=timedelta(days=30),
             revocations=revocations,
+            accepts_any_token=True,
             **self._parts,
         )
 

@@ -8,8 +8,9 @@ import pytest
 
 from secureconnect.accounts.client import Client
 from secureconnect.accounts.credentials import PasswordHasher
-from secureconnect.accounts.service import AccountService, SignIn
+from secureconnect.accounts.service import AccountService
 from secureconnect.accounts.sign_in_limits import Attempt, SignInLimits
+from secureconnect.accounts.sign_ins import SignIn
 from secureconnect.errors import RateLimited, Unavailable, WrongCredentials
 from secureconnect.ids import DeviceId
 from secureconnect.ops.ratelimit import RateLimiter

@@ -39,6 +39,19 @@ export async function signOut(api) {
   await api.logout().catch(() => {}); // the token in memory is gone in any case
 }
 
+/** End all sign-ins of this person. @param {Api} api @throws {ApiError} */
+export async function signOutEverywhere(api) {
+  await api.logoutEverywhere();
+  rememberUser(null);
+}
+
+/** `#reset=…` of a one-time link, taken out of the address at once so that it does not stay in the history. @returns {string|null} */
+export function resetToken() {
+  const token = location.hash.match(/^#reset=([\w-]+)$/)?.[1] ?? null;
+  if (token) history.replaceState(null, '', location.pathname);
+  return token;
+}
+
 /** What was pressed on the notification that opened this page: `#notice=…`, taken out of the address. @returns {Promise<Press|null>} */
 export async function pressedNotice() {
   const id = location.hash.match(/^#notice=([\w-]+)$/)?.[1];

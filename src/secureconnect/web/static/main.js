@@ -8,7 +8,7 @@
  */
 import { Api } from '/sdk/api.js';
 import { Events } from '/sdk/protocol.js';
-import { pressedNotice, signInSilently, signOut } from './account.js';
+import { pressedNotice, resetToken, signInSilently, signOut, signOutEverywhere } from './account.js';
 import { Chats } from './chats.js';
 import { ClosedTab } from './closed-tab.js';
 import { duration, listOf, titleOf } from './format.js';
@@ -25,6 +25,7 @@ import { greenRoom } from './view/green-room.js';
 import { HomeView } from './view/home.js';
 import { IncomingView } from './view/incoming.js';
 import { inviteToCall, newConversation } from './view/people.js';
+import { askForNewPassword, showPasswordChange } from './view/password.js';
 import { recordedNote } from './view/recording.js';
 import { applyTheme, showDevices, showSettings } from './view/settings.js';
 import { askToSignIn, saySignedOut } from './view/sign-in.js';
@@ -58,7 +59,8 @@ class App {
       newConversation: () => void this.newConversation(),
       trace: (call) => void showTrace({ api, own: [deviceId, browserId()] }, call),
       settings: () => showSettings({
-        me, closedTab: this.closedTab, media: this.switchboard.newMedia(true), signOut: () => void this.signOut(), callTest: (media) => showCallTest(api, media),
+        me, closedTab: this.closedTab, media: this.switchboard.newMedia(true), signOut: () => void this.signOut(), signOutEverywhere: () => void this.signOut(true),
+        changePassword: () => showPasswordChange(api), callTest: (media) => showCallTest(api, media),
       }),
     });
     this.incoming = new IncomingView(this.switchboard, this.chats, {
@@ -147,11 +149,14 @@ class App {
     location.hash = `#/c/${conversation.conversation_id}`;
   }
 
-  async signOut() {
+  /** @param {boolean} [everywhere] on all devices of this person */
+  async signOut(everywhere = false) {
+    this.signedOut = true; // what follows ends this sign-in, and needs no dialog that says so
     await this.switchboard.leave();
     this.events.close();
-    await this.closedTab.turnOff().catch(() => {}); // out of reach: the next push finds nobody, and the server forgets it then
-    await signOut(this.api);
+    await this.closedTab.turnOff().catch(() => {}); // out of reach: the next push is not delivered, and the server forgets it then
+    if (everywhere) await signOutEverywhere(this.api).catch((error) => toast(problemText(error), 'bad'));
+    else await signOut(this.api);
     location.replace(location.pathname);
   }
 
@@ -304,10 +309,13 @@ async function main() {
   const api = new Api();
   const [deviceId, press] = await Promise.all([claimDevice(), pressedNotice()]);
   const waiting = () => { const line = root.querySelector('.splash p'); if (line) line.textContent = t('offline'); };
-  const remembered = await signInSilently(api, waiting, press?.user_id);
+  const token = resetToken();
+  const remembered = token ? await askForNewPassword(root, api, token) : await signInSilently(api, waiting, press?.user_id);
   const me = remembered ?? (await askToSignIn(root, api));
   rememberUser(me.user_id);
   await new App(root, api, me, deviceId).start(press?.user_id === me.user_id ? press : null);
 }
 
+// A link for a new password that is opened in a tab where the page is shown already.
+window.addEventListener('hashchange', () => { if (location.hash.startsWith('#reset=')) location.reload(); });
 void main();

@@ -5,10 +5,12 @@
  */
 import { ApiError } from '/sdk/api.js';
 import { preferences } from './preferences.js';
+import { ACCOUNTS } from './words/accounts.js';
 import { RINGS } from './words/rings.js';
 
 /** @satisfies {Record<string, readonly [en: string, vi: string]>} */
 const WORDS = {
+  ...ACCOUNTS,
   ...RINGS,
   // Signing in
   sign_in: ['Sign in', 'Đăng nhập'],

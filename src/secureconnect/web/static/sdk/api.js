@@ -81,6 +81,24 @@ export class Api extends EventTarget {
     await this.#fetch('POST', '/v1/auth/logout', { user_id: userId });
   }
 
+  /** End all sign-ins of this user, this one too. @throws {ApiError} */
+  async logoutEverywhere() {
+    await this.request('POST', '/v1/auth/logout-everywhere');
+    this.#token = null;
+    this.user = null;
+  }
+
+  /** Change the password; other sign-ins end, this one goes on. @param {string} current @param {string} chosen 8 to 256 characters @throws {ApiError} 403 `wrong_password` */
+  async changePassword(current, chosen) {
+    this.#signedIn(await this.request('POST', '/v1/auth/password', { current_password: current, new_password: chosen, cookie: true }));
+  }
+
+  /** Choose a password with the token of a one-time link, and sign in. @param {string} token @param {string} chosen 8 to 256 characters @param {string} [deviceId] @returns {Promise<User>} @throws {ApiError} 404 `link_expired` */
+  async resetPassword(token, chosen, deviceId) {
+    const body = { token, new_password: chosen, device_id: deviceId, cookie: true };
+    return this.#signedIn(await this.#fetch('POST', '/v1/auth/password/reset', body));
+  }
+
   /** An access token that is good for a while yet. @returns {Promise<string>} @throws {ApiError} 401 when signed out */
   async token() {
     if (this.supply) return this.supply();

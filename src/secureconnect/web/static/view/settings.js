@@ -13,13 +13,14 @@ import { closedTabSetting } from './closed-tab.js';
 import { openDialog } from './dialog.js';
 import { avatar, button, h } from './element.js';
 import { ownDevices } from './own-devices.js';
+import { showSignOutEverywhere } from './password.js';
 import { Pickers } from './pickers.js';
 
 /**
- * @param {{me: User, closedTab: ClosedTab, media: LocalMedia, signOut: () => void, callTest: (media: LocalMedia) => void}} options the media is opened
+ * @param {{me: User, closedTab: ClosedTab, media: LocalMedia, signOut: () => void, signOutEverywhere: () => void, changePassword: () => void, callTest: (media: LocalMedia) => void}} options the media is opened
  *   here for the level meter, and closed after
  */
-export function showSettings({ me, closedTab, media, signOut, callTest }) {
+export function showSettings({ me, closedTab, media, signOut, signOutEverywhere, changePassword, callTest }) {
   const pickers = new Pickers(media);
   const closing = new AbortController();
   const { theme, skipGreenRoom } = preferences();
@@ -39,6 +40,8 @@ export function showSettings({ me, closedTab, media, signOut, callTest }) {
     content: [
       h('div', { class: 'person' }, avatar(me.display_name, me.user_id), h('span', { class: 'grow' }, h('strong', {}, me.display_name), h('span', { class: 'muted' }, me.email ?? '')),
         button('small', signOut, { test: 'sign-out' }, t('sign_out'))),
+      h('div', { class: 'account-actions' }, me.email && button('small', changePassword, { test: 'change-password' }, t('change_password')),
+        button('small', () => showSignOutEverywhere(signOutEverywhere), { test: 'sign-out-everywhere' }, t('sign_out_everywhere'))),
       words, look, closedTabSetting(closedTab, closing.signal),
       h('h3', {}, t('own_devices')), ownDevices(closedTab, closing.signal), h('h3', {}, t('devices')), pickers.element, h('div', { class: 'test-answer' }, test, whole), h('label', { class: 'check' }, room, t('show_green_room')),
     ],

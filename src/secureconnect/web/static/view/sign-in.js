@@ -11,11 +11,10 @@ import { browserId } from '../preferences.js';
 import { problemText, t } from '../words.js';
 import { openDialog } from './dialog.js';
 import { button, fill, h } from './element.js';
+import { complain, field } from './field.js';
 
 /** Which field a problem belongs to; any other stands above the button. */
 const FIELD_OF = /** @type {Record<string, 'email'|'password'>} */ ({ wrong_credentials: 'password', email_taken: 'email' });
-
-/** @typedef {{label: HTMLElement, input: HTMLInputElement, error: HTMLElement}} Field */
 
 /** @param {Element} parent @param {Api} api @returns {Promise<User>} once somebody is signed in */
 export function askToSignIn(parent, api) {
@@ -90,19 +89,4 @@ class SignIn {
     this.problem.textContent = '';
     for (const one of [this.name, this.email, this.password]) complain(one, '');
   }
-}
-
-/** @param {string} type @param {string} label @param {import('./element.js').Properties} properties @returns {Field} */
-function field(type, label, properties) {
-  const id = `field-${properties.test}`;
-  const error = h('span', { class: 'field-error', id: `${id}-error`, role: 'alert' });
-  const input = h('input', { type, id, 'aria-describedby': `${id}-error`, ...properties });
-  return { input, error, label: h('div', { class: 'field' }, h('label', { for: id }, label), input, error) };
-}
-
-/** @param {Field} at @param {string} text empty for none */
-function complain(at, text) {
-  at.error.textContent = text;
-  at.input.setAttribute('aria-invalid', String(Boolean(text)));
-  if (text) at.input.focus();
 }
