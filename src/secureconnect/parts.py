@@ -29,6 +29,7 @@ from secureconnect.calls.silence import Silence
 from secureconnect.calls.timers import Timers
 from secureconnect.calls.traces import CallTraces
 from secureconnect.chat.addition_limits import AdditionLimits
+from secureconnect.chat.fan_out import FanOut
 from secureconnect.chat.service import ChatService
 from secureconnect.clock import CorrectedClock, SystemClock, unix_microseconds
 from secureconnect.config import Settings
@@ -172,6 +173,11 @@ class Parts:
             clock=self.clock,
             on_member_removed=removed,
             conversations_per_user=self.settings.conversations_per_user,
+            fan_out=FanOut(
+                self.clock,
+                enabled=self.settings.rate_limits == "on",
+                on_refusal=lambda: self.metrics.rate_limited.labels("fan_out").inc(),
+            ),
         )
 
     def _make_calls(self) -> CallService:

@@ -18,6 +18,8 @@ from secureconnect.store.chat import Member, Message, StoredConversation
 
 EVENT_MEMBERS = 32
 """Members that an event names. As many fit into a call, and a page shows fewer."""
+MEMBER_BYTES = 130
+"""A member in an event, with a name of usual length."""
 PREVIEW_CHARS = 200
 """What an event has of the newest message, which has been an event itself."""
 
@@ -37,6 +39,11 @@ class Conversation(Struct, frozen=True):
     live_call: CallView | None
     member_count: int = 0
     members_truncated: bool = False
+
+
+def size_of_event(members: int) -> int:
+    """Return about how many bytes an event about a conversation of so many members has."""
+    return PREVIEW_CHARS + MEMBER_BYTES * min(members, EVENT_MEMBERS)
 
 
 def shorten_conversation(view: Conversation) -> Conversation:

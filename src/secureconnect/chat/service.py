@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.bus import Bus
 from secureconnect.bus.announcement import all_told
-from secureconnect.chat.conversation import Conversation, seen_by, seen_by_each
+from secureconnect.chat.conversation import Conversation, seen_by, seen_by_each, size_of_event
 from secureconnect.chat.events import Announcer
+from secureconnect.chat.fan_out import FanOut
 from secureconnect.clock import Clock
 from secureconnect.errors import Forbidden, NotFound, TooManyConversations, UnknownUser, Unprocessable
 from secureconnect.ids import ConversationId, IdFactory, MessageId, UserId
@@ -46,6 +47,7 @@ class ChatService:
         clock: Clock,
         on_member_removed: OnMemberRemoved,
         conversations_per_user: int = 10_000,
+        fan_out: FanOut | None = None,
     ) -> None:
         self._database = database
         self._announcer = Announcer(bus, clock)
@@ -53,6 +55,7 @@ class ChatService:
         self._clock = clock
         self._on_member_removed = on_member_removed
         self._conversations_per_user = conversations_per_user
+        self._fan_out = fan_out or FanOut(clock)
 
     async def create(
         self,
@@ -79,6 +82,7 @@ class ChatService:
                 if await store.count_owned(connection, user_id) >= self._conversations_per_user:
                     raise TooManyConversations
                 await _require_users(connection, others)
+                self._fan_out.spend(user_id, 1 + len(others), size_of_event(1 + len(others)))
                 members: list[tuple[UserId, Role]] = [(user_id, "owner"), *((other, "member") for other in others)]
                 new = StoredConversation(proposed, title, now, last_activity_id=proposed)
                 await store.insert_conversation(connection, new, members, created_by=user_id)
@@ -217,7 +221,7 @@ class ChatService:
     async def send(
         self, user_id: UserId, conversation_id: ConversationId, content: str, promise: Idempotency | None = None
     ) -> Message:
-        """Write a message. Raises Unprocessable, IdempotencyKeyReused."""
+        """Write a message. Raises Unprocessable, IdempotencyKeyReused, RateLimited."""
         _check_content(content)
         proposed = self._ids.message()
         now = self._clock.now()
@@ -229,8 +233,10 @@ class ChatService:
             if earlier is not None:
                 return (await store.find_messages(connection, [earlier]))[MessageId(earlier)], []
             message = Message(message_id, conversation_id, user_id, "text", content, now)
+            members = [member.user_id for member in await store.members_of(connection, conversation_id)]
+            self._fan_out.spend(user_id, len(members), len(content.encode()))
             await store.insert_message(connection, message)
-            return message, [member.user_id for member in await store.members_of(connection, conversation_id)]
+            return message, members
 
         # Held, the newest message stays the newest, and the sender a member.
         message, members = await self._database.transact(work, isolation="committed")
@@ -260,7 +266,9 @@ class ChatService:
         async def work(connection: AsyncConnection) -> dict[UserId, Conversation]:
             await change(connection, await _hold(connection, conversation_id, user_id))
             changed = await _require_conversation(connection, conversation_id, user_id)
-            return await seen_by_each(connection, changed)
+            views = await seen_by_each(connection, changed)
+            self._fan_out.spend(user_id, len(views), size_of_event(len(views)))
+            return views
 
         # Held, its members stay those that `change` looked at.
         views = await self._database.transact(work, isolation="committed")
