@@ -26,6 +26,7 @@ FLOORS: dict[str, int] = {
     "ops.logging": 0,
     "ops.metrics": 0,
     "ops.event_loop": 0,
+    "ops.loops": 0,
     "calls.call": 1,
     "calls.commands": 1,
     "calls.draft": 1,

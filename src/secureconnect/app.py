@@ -4,6 +4,8 @@ What the parts are is in parts.py. Nothing here decides anything about calls, pe
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import IO
 
 from secureconnect.accounts.erasure import Erasure
@@ -39,21 +41,31 @@ class Application(Parts):
         await self.revocations.load()
         await self.timers.start()
         await self.outbox.start()
-        own_servers = [self.turn.run] if self.turn is not None else []
+        loops: dict[str, Callable[[], Awaitable[None]]] = {
+            "bus": self.bus.run,  # the first to begin, the last to end
+            "timers": self.timers.run,
+            "pings": self.sockets.keep_alive,
+            "pushes": self.outbox.run,
+            "sfu": self.sfu.run,
+            "quality": self.quality.run,
+            "receipts": self.receipts.run,
+            "revocations": self.revocations.run,
+            "purge": self.purge.run,
+            "event_loop": partial(watch_lag, self.clock, self.metrics.loop_lag.observe),
+        }
+        if self.turn is not None:
+            loops["turn"] = self.turn.run
         if self.database.is_shared:
-            own_servers.append(self.timekeeper.run)
+            loops["timekeeper"] = self.timekeeper.run
         if self.webhooks is not None:
             await self.webhooks.start()
-            own_servers.append(self.webhooks.run)
+            loops["webhooks"] = self.webhooks.run
         if self.films is not None:
             if self.settings.recording_dir is None:
                 await asyncio.to_thread(self.recorder.adopt)
             await self.films.start()
-            own_servers.append(self.films.run)
-        books = (self.quality.run, self.receipts.run, self.revocations.run, self.purge.run)
-        loops = (self.bus.run, self.timers.run, self.sockets.keep_alive, self.outbox.run, self.sfu.run, *books)
-        self._loops += [begin(run()) for run in (*loops, *own_servers)]
-        self._loops.append(begin(watch_lag(self.clock, self.metrics.loop_lag.observe)))
+            loops["recordings"] = self.films.run
+        self._loops += [begin(name, run) for name, run in loops.items()]
 
     async def stop(self, seconds: float = 10.0) -> None:
         """Let go of everything, in the other order, within `seconds`: a dependency that hangs must not keep the process alive.

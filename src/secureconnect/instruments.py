@@ -13,6 +13,7 @@ from secureconnect.calls.call import Call, CallType, State
 from secureconnect.calls.timers import Timers
 from secureconnect.clock import Clock, CorrectedClock
 from secureconnect.errors import ServiceError
+from secureconnect.ops import loops
 from secureconnect.ops.health import PROBE_SECONDS, Health, HealthReport
 from secureconnect.ops.metrics import Metrics, Values
 from secureconnect.ops.ratelimit import RateLimiter
@@ -20,7 +21,8 @@ from secureconnect.push import Kind, Outcome, Push
 from secureconnect.signaling.call_socket import CallSockets
 from secureconnect.signaling.outgoing import USER_BYTES, Outgoing
 from secureconnect.signaling.socket import Sockets
-from secureconnect.store import RETRYABLE, Database
+from secureconnect.store import Database
+from secureconnect.store.failures import RETRYABLE
 from secureconnect.store.figures import Figures, figures
 
 RING_OUTCOMES = {
@@ -190,6 +192,17 @@ def show_bus(metrics: Metrics, bus: Bus) -> None:
     )
     for name, field, words, counts in shown:
         metrics.read_when_asked(f"secureconnect_bus_{name}", words, _of(bus.figures, field), counts=counts)
+
+
+def show_loops(metrics: Metrics) -> None:
+    """How often background loops failed."""
+    metrics.read_when_asked(
+        "secureconnect_loop_failures",
+        "Failures of background loops, which were started again.",
+        lambda: {(loop,): float(count) for loop, count in loops.failures.items()},
+        labels=("loop",),
+        counts=True,
+    )
 
 
 def show_database(metrics: Metrics, database: Database) -> None:

@@ -43,6 +43,7 @@ from secureconnect.instruments import (
     show_database,
     show_everything_shared,
     show_limits,
+    show_loops,
     show_process,
     show_sockets,
     show_timers,
@@ -301,6 +302,7 @@ class Parts:
         metrics, clock = self.metrics, self.clock
         show_process(metrics, version=VERSION, service=self.settings.service, health=self.health)
         show_sockets(metrics, self.sockets, self.call_sockets, max_sockets=self.settings.max_sockets)
+        show_loops(metrics)
         show_bus(metrics, self.bus)
         show_database(metrics, self.database)
         show_limits(metrics, self.limiter)

@@ -20,6 +20,7 @@ from secureconnect.media.coturn import free_port
 from secureconnect.media.janus_server import JanusOptions
 from secureconnect.media.pool import JanusPool, SfuServer
 from secureconnect.ops.health import Probe
+from secureconnect.ops.loops import keep_running
 from secureconnect.ops.metrics import Metrics
 
 OWN = "own"
@@ -74,8 +75,8 @@ class SfuServers:
         """Until cancelled: keep our own running, and the pool connected."""
         async with asyncio.TaskGroup() as tasks:
             if self._own is not None:
-                tasks.create_task(self._own.run())
-            tasks.create_task(self.pool.run())
+                tasks.create_task(keep_running("own_sfu", self._own.run))
+            tasks.create_task(keep_running("sfu_pool", self.pool.run))
 
 
 def sfu_options(settings: Settings, secret: str, recordings: Path | None = None) -> JanusOptions | None:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.errors import OutcomeUnknown, Unavailable
 from secureconnect.store import Database, open_database
+from secureconnect.store.schema import migrate
 from tests.fakes.postgres import running_postgres
 
 pytestmark = pytest.mark.anyio
@@ -46,6 +47,7 @@ async def test_a_server_that_takes_no_more_connections(postgres: str) -> None:
 
 async def test_a_server_that_is_told_to_stop_in_the_middle(postgres: str) -> None:
     database = open_database(postgres)
+    await migrate(database)
 
     async def work(connection: AsyncConnection) -> None:
         own = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()

@@ -14,17 +14,48 @@ from tests.fakes.ports import free_port
 
 BINARIES = Path("/usr/lib/postgresql/15/bin")
 END_SECONDS = 10.0
+FOLLOW_SECONDS = 30.0
 
 
 class PostgresServer:
-    """One server, its port and what it holds the same from one start to the next. `close` leaves nothing behind."""
+    """One server, its port and what it holds the same from one start to the next. `close` leaves nothing behind.
 
-    def __init__(self) -> None:
+    With `primary` it begins as a hot standby of that server, which must run, by streaming replication.
+    """
+
+    def __init__(self, primary: "PostgresServer | None" = None) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="secureconnect-postgres-"))
         self._data = self._folder / "data"
         self.port = free_port()
         self._as_owner = _as_owner(self._folder)
-        self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N")
+        if primary is None:
+            self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N")
+        else:
+            self.follow(primary)
+
+    def follow(self, primary: "PostgresServer") -> None:
+        """Become a hot standby with a copy of all that a running server holds. Must not run itself."""
+        if self._data.exists():
+            shutil.rmtree(self._data)
+        self._run("pg_basebackup", "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-R", "-c", "fast", "-N")
+
+    def promote(self) -> None:
+        """Make a standby the primary; returns once it takes writes."""
+        self._run("pg_ctl", "-w", "promote")
+
+    def sql(self, statement: str) -> str:
+        """What it answers to one statement of its superuser."""
+        where = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres")
+        return subprocess.run(["psql", *where, "-Atc", statement], capture_output=True, text=True, check=True).stdout.strip()
+
+    def wait_for_standby(self) -> None:
+        """Return once a standby of this primary has everything."""
+        has_all = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn()"
+        deadline = time.monotonic() + FOLLOW_SECONDS
+        while self.sql(has_all) == "0":
+            if time.monotonic() > deadline:
+                raise RuntimeError("no standby follows")
+            time.sleep(0.02)
 
     @property
     def url(self) -> str:

@@ -13,8 +13,9 @@ from secureconnect.bus import Bus
 from secureconnect.calls.announce import Announcer
 from secureconnect.calls.receipts import UNNAMED, Receipt, ReceiptKey, ReceiptKind
 from secureconnect.clock import Clock
-from secureconnect.errors import NotFound, ServiceError, Unavailable
+from secureconnect.errors import Internal, NotFound, ServiceError, Unavailable
 from secureconnect.ids import CallId, DeviceId, UserId
+from secureconnect.ops.loops import note_failure
 from secureconnect.store import Database
 from secureconnect.store.receipts import insert_receipts
 
@@ -72,6 +73,10 @@ class ReceiptBook:
             except ServiceError as failure:
                 log.warning("receipts wait", reason=failure.detail, waiting=len(self._waiting))
                 self._refuse_who_waits(failure)
+                await self._clock.sleep(RETRY_SECONDS)
+            except Exception as failure:
+                note_failure("receipts", failure)
+                self._refuse_who_waits(Internal())
                 await self._clock.sleep(RETRY_SECONDS)
 
     async def flush(self) -> None:

@@ -13,6 +13,7 @@ from secureconnect.calls.service import CallService
 from secureconnect.clock import Clock
 from secureconnect.errors import ServiceError
 from secureconnect.ids import NodeId, short
+from secureconnect.ops.loops import note_failure
 from secureconnect.store import Database
 from secureconnect.store import calls as store
 from secureconnect.store.idempotency import forget_old
@@ -92,6 +93,9 @@ class Timers:
                 pause = await self._until_next() if all_done else POLL_SECONDS
             except ServiceError as failure:
                 log.warning("timers wait", reason=failure.detail)
+                pause = POLL_SECONDS
+            except Exception as failure:
+                note_failure("timers", failure)
                 pause = POLL_SECONDS
             await self._clock.sleep(pause)
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import structlog
@@ -16,6 +17,7 @@ from secureconnect.clock import Clock
 from secureconnect.media import Feed, Handles, Listener, Member, Room, Seat, SfuLost
 from secureconnect.media.janus import Janus, JanusError, JanusLost, open_janus
 from secureconnect.media.videoroom import RoomKeys, RoomOptions, VideoRoomSeat
+from secureconnect.ops.loops import keep_running
 
 AGAIN_SECONDS = (0.05, 0.5)
 """How long before one that does not answer is tried again: first, and at most; each wait is twice the one before."""
@@ -163,8 +165,8 @@ class JanusPool:
         """Until cancelled: stay connected to each, look how full they are."""
         async with asyncio.TaskGroup() as tasks:
             for node in self._nodes.values():
-                tasks.create_task(self._keep(node))
-            tasks.create_task(self._look_around())
+                tasks.create_task(keep_running("sfu_connection", partial(self._keep, node)))
+            tasks.create_task(keep_running("sfu_load", self._look_around))
 
     async def _keep(self, node: _Node) -> None:
         first, longest = AGAIN_SECONDS

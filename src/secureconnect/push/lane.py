@@ -17,6 +17,7 @@ import structlog
 
 from secureconnect.clock import Clock
 from secureconnect.errors import ServiceError
+from secureconnect.ops.loops import note_failure
 from secureconnect.push import Retry, Verdict
 
 T = TypeVar("T")
@@ -126,6 +127,9 @@ class Lane(Generic[T, A]):
                     pause = await self._turn()
                 except ServiceError as failure:
                     log.warning("pushes wait", provider=self._desk.name, reason=failure.detail)
+                    pause = self._poll_seconds
+                except Exception as failure:  # what is being sent goes on
+                    note_failure(self._desk.name, failure)
                     pause = self._poll_seconds
                 await self._wait(pause)
                 await asyncio.sleep(begun + TURN_SECONDS - time())

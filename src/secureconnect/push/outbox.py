@@ -15,6 +15,7 @@ import structlog
 from secureconnect.clock import Clock
 from secureconnect.errors import ServiceError, Unavailable
 from secureconnect.ids import NodeId, short
+from secureconnect.ops.loops import keep_running
 from secureconnect.push import Attempt, Delivered, Gone, Outcome, Provider, Push, Refused, Retry, Sender, Verdict
 from secureconnect.push.lane import Backoff, Lane
 from secureconnect.store import Database
@@ -82,9 +83,9 @@ class Outbox:
     async def run(self) -> None:
         """Until cancelled: claim and send. A database that is away is waited for."""
         async with asyncio.TaskGroup() as group:
-            for lane in self._lanes:
-                group.create_task(lane.run())
-            group.create_task(self._tidy())
+            for provider, lane in zip(self._senders, self._lanes, strict=True):
+                group.create_task(keep_running(str(provider), lane.run))
+            group.create_task(keep_running("old_pushes", self._tidy))
 
     async def stop(self) -> None:
         """Once nothing runs any more, give back what was under way, so that nobody waits for the leases to run out."""

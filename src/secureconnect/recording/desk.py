@@ -19,6 +19,7 @@ from secureconnect.bus import Bus, user_topic
 from secureconnect.clock import Clock
 from secureconnect.errors import ServiceError
 from secureconnect.ids import NodeId, UserId, short
+from secureconnect.ops.loops import keep_running
 from secureconnect.push import Delivered, Refused, Retry, Verdict
 from secureconnect.push.lane import Backoff, Lane
 from secureconnect.recording import CannotCompose, Film, NothingRecorded
@@ -95,8 +96,8 @@ class FilmDesk:
     async def run(self) -> None:
         """Until cancelled: make films, and delete what is kept no longer."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._lane.run())
-            group.create_task(self._tidy())
+            group.create_task(keep_running(self.name, self._lane.run))
+            group.create_task(keep_running("old_recordings", self._tidy))
 
     async def stop(self) -> None:
         """Once nothing runs any more, give back what was under way."""

@@ -5,36 +5,32 @@ beside the functions that run it. Nobody else writes SQL.
 """
 
 import asyncio
+import os
 import random
-import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from uuid import uuid4
 
-import asyncpg  # type: ignore[import-untyped]
 import structlog
-from sqlalchemy import Connection, event, make_url, text
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy import Connection, delete, event, insert, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from secureconnect.errors import OutcomeUnknown, Unavailable
+from secureconnect.store.failures import is_refusal, is_temporary, is_undone, lost_a_race, sqlstate_of
 from secureconnect.store.pool import Pool
 from secureconnect.store.prepared import SqliteConnection
+from secureconnect.store.tables import nodes
 
 T = TypeVar("T")
 Isolation = Literal["serializable", "snapshot", "committed"]
 Kind = Isolation | Literal["read"]
 log = structlog.get_logger(__name__)
 
-RETRYABLE = frozenset({"40001", "40P01", "23505"})
-"""SQLSTATEs after which the whole transaction is run again: serialization_failure (normal on CockroachDB), deadlock_detected, and
-unique_violation: our transactions look before they insert, so the second run finds what the first ran into and says so in words."""
-TEMPORARY = ("08", "53", "57", "58")
-"""Classes of SQLSTATEs that time may heal: connection exception, insufficient resources, operator intervention (a server that
-starts or stops), system error."""
 BEGIN: dict[str, dict[Kind, str]] = {
     "sqlite": {
         # IMMEDIATE takes the write lock at once: a transaction that reads first could not be upgraded after another wrote.
@@ -53,21 +49,17 @@ BEGIN: dict[str, dict[Kind, str]] = {
     },
 }
 """How a transaction of each kind begins where. We say it ourselves, in one round trip, to a driver that is left in autocommit."""
-CONNECTION_FAILURES = (
-    OperationalError,
-    InterfaceError,
-    asyncpg.InterfaceError,
-    # Between the server's last word and the end of the connection asyncpg takes statements and finds itself in no state for them.
-    asyncpg.InternalClientError,
-    sqlite3.OperationalError,
-)
-"""What SQLAlchemy, and the drivers by themselves, raise for a connection that is no more or a file that cannot be had."""
 ATTEMPTS = 8
 FIRST_BACKOFF = 0.005
 """Seconds before the second attempt, doubled each time and spread by half: short for a user, long for the winner."""
 STATEMENT_TIMEOUT_MS = 5_000
 POOL_SIZE = 10
 POOL_SECONDS = 5.0
+REFUSED_SECONDS = 3.0
+"""How long a store counts as refusing after it refused a change: what a probe writes is small, and may fit where others do not."""
+SPARE_BYTES = 256 * 1024
+"""A file system with less room than this takes no more changes of ordinary size."""
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Database:
@@ -78,12 +70,16 @@ class Database:
         self._engine = engine
         self._pool = Pool(engine, connections, patience)
         self.dialect = engine.dialect.name
+        name = engine.url.database if self.dialect == "sqlite" else None
+        self._file = Path(name) if name and name != ":memory:" else None
         self.retries: Counter[str] = Counter()
         """Transactions run again since the start, by the SQLSTATE that said so."""
         self.failures: Counter[str] = Counter()
         """Work given up since the start: `unavailable`, `outcome_unknown`, or `contended` after the last retry."""
         self.on_done: Callable[[Kind, float], None] = lambda kind, seconds: None
         """Told of everything that went through: how it was isolated, and the seconds it took from the wait for a connection on."""
+        self._refused_at = -REFUSED_SECONDS
+        self._refusal = ""
         # SQLite has one writer; waiting for it here is fair and cheap, waiting in the library is a poll.
         self._writer = asyncio.Lock() if self.dialect == "sqlite" else None
 
@@ -125,17 +121,14 @@ class Database:
                     result = await work(connection)
                     is_worked = True
             except Exception as failure:
-                if _is_temporary(failure):
-                    log.warning("database unavailable", error=type(failure).__name__, detail=str(failure).partition("\n")[0][:200])
-                    is_unknown = is_worked and kind != "read"
-                    self.failures["outcome_unknown" if is_unknown else "unavailable"] += 1
-                    if is_unknown:
-                        raise OutcomeUnknown("The database went away at the last moment; look whether it was done.") from failure
-                    raise Unavailable("The database does not answer; nothing was changed.") from failure
-                if not _lost_a_race(failure):
+                if is_temporary(failure):
+                    raise self._give_up(failure, is_unknown=is_worked and kind != "read" and not is_undone(failure)) from failure
+                if not lost_a_race(failure):
                     raise
-                self.retries[_sqlstate(failure)] += 1
+                self.retries[sqlstate_of(failure)] += 1
             else:
+                if kind != "read":
+                    self._refused_at = -REFUSED_SECONDS
                 self.on_done(kind, time() - begun)
                 return result
             await asyncio.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311  (jitter, not a secret)
@@ -143,13 +136,36 @@ class Database:
         self.failures["contended"] += 1
         raise Unavailable("The database keeps refusing this change; nothing was changed.")
 
+    def _give_up(self, failure: Exception, *, is_unknown: bool) -> Unavailable:
+        """Note and log a failure that time may heal; returns what to raise instead."""
+        detail = str(failure).partition("\n")[0][:200]
+        log.warning("database unavailable", error=type(failure).__name__, sqlstate=sqlstate_of(failure), detail=detail)
+        self.failures["outcome_unknown" if is_unknown else "unavailable"] += 1
+        if is_unknown:
+            return OutcomeUnknown("The database went away at the last moment; look whether it was done.")
+        if not is_refusal(failure):
+            return Unavailable("The database does not answer; nothing was changed.")
+        self._refused_at, self._refusal = asyncio.get_running_loop().time(), detail
+        return Unavailable("The database takes no changes now; nothing was changed.")
+
     async def ping(self) -> None:
-        """Raises Unavailable when the database does not answer, or is an SQLite file that another process keeps for itself."""
+        """Write a row and delete it again. Needs the schema.
 
-        async def select_one(connection: AsyncConnection) -> None:
-            await connection.execute(text("SELECT 1"))
+        Raises:
+            Unavailable: The database does not answer or takes no changes; it refused a change in the last `REFUSED_SECONDS`; the
+                file system of an SQLite file is full.
+        """
 
-        await self._run(select_one, "read" if self.is_shared else "serializable")
+        async def write(connection: AsyncConnection) -> None:
+            node_id = uuid4()
+            await connection.execute(insert(nodes).values(node_id=node_id, lease_until=LONG_AGO))
+            await connection.execute(delete(nodes).where(nodes.c.node_id == node_id))
+
+        if asyncio.get_running_loop().time() < self._refused_at + REFUSED_SECONDS:  # and took none since
+            raise Unavailable(f"It refused a change: {self._refusal}")
+        if self._file is not None and _free_bytes(self._file) < SPARE_BYTES:
+            raise Unavailable("The file system of the database is full.")
+        await self._run(write, "committed")
 
     async def run_sync(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on a plain connection, outside any transaction of ours: for migrations."""
@@ -209,28 +225,14 @@ def open_database(url: str, *, connections: int = POOL_SIZE, patience: float = P
     return Database(engine, connections=connections, patience=patience)
 
 
+def _free_bytes(file: Path) -> int:
+    """Return what this user may still write beside a file: some file systems keep the last blocks for root."""
+    found = os.statvfs(file.parent)
+    return found.f_frsize * (found.f_bfree if os.geteuid() == 0 else found.f_bavail)
+
+
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={STATEMENT_TIMEOUT_MS}"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _lost_a_race(failure: Exception) -> bool:
-    return _sqlstate(failure) in RETRYABLE
-
-
-def _is_temporary(failure: Exception) -> bool:
-    """Whether time may heal it; everything else is an answer of `work`, or a fault of ours (a constraint, a wrong statement)."""
-    if isinstance(failure, OSError | TimeoutError):
-        return True
-    if _lost_a_race(failure):
-        return False
-    driven = getattr(getattr(failure, "orig", None), "__cause__", None)
-    is_lost = isinstance(failure, CONNECTION_FAILURES) or isinstance(driven, CONNECTION_FAILURES)
-    return is_lost or getattr(failure, "connection_invalidated", False) or _sqlstate(failure).startswith(TEMPORARY)
-
-
-def _sqlstate(failure: Exception) -> str:
-    """Of a statement that failed, or of a connection that was refused: that one comes from the driver as it is."""
-    return getattr(getattr(failure, "orig", failure), "sqlstate", None) or ""

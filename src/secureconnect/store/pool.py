@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from secureconnect.store.failures import is_of_the_server
 from secureconnect.store.prepared import SqliteConnection, driver_of
 
 log = structlog.get_logger(__name__)
@@ -30,6 +31,7 @@ class Pool:
         self._patience = patience
         self._places = asyncio.Semaphore(size)
         self._idle: list[AsyncConnection] = []
+        self._renewals = 0
 
     @asynccontextmanager
     async def begun(self, begin: str) -> AsyncIterator[AsyncConnection]:
@@ -37,19 +39,36 @@ class Pool:
         async with asyncio.timeout(self._patience):
             await self._places.acquire()
         self.in_use += 1
+        renewals = self._renewals
         try:
             connection = await self._begin(begin)
             try:
                 yield connection
                 await driver_of(connection).execute("COMMIT")
                 await _forget(connection)
-            except BaseException:
-                await self._roll_back(connection)
+            except BaseException as failure:
+                if is_of_the_server(failure):
+                    await self._renew(type(failure).__name__)
+                await self._roll_back(connection, renewals)
                 raise
-            self._idle.append(connection)
+            await self._keep(connection, renewals)
         finally:
             self.in_use -= 1
             self._places.release()
+
+    async def _keep(self, connection: AsyncConnection, renewals: int) -> None:
+        """Keep a connection for the next one, unless all of its time have been replaced."""
+        if renewals == self._renewals:
+            self._idle.append(connection)
+        else:
+            await _discard(connection)
+
+    async def _renew(self, reason: str) -> None:
+        """Drop all connections: this server may be the wrong one by now. Those in use are dropped when they come back."""
+        log.info("database connections replaced", reason=reason)
+        self._renewals += 1
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(_discard(connection) for connection in idle))
 
     async def close(self) -> None:
         """Let go of those that nobody uses."""
@@ -59,13 +78,14 @@ class Pool:
 
     async def _begin(self, begin: str) -> AsyncConnection:
         """One that died while nobody used it is replaced, and so are all others of that time: nothing was begun on them."""
+        renewals = self._renewals
         if self._idle:
             connection = self._idle.pop()
             try:
                 await driver_of(connection).execute(begin)
             except BaseException as failure:
                 if isinstance(driver_of(connection), SqliteConnection) or not isinstance(failure, Exception):
-                    await self._roll_back(connection)
+                    await self._roll_back(connection, renewals)
                     raise
                 log.info("connection lost", error=type(failure).__name__)
                 dead, self._idle = [connection, *self._idle], []
@@ -75,12 +95,14 @@ class Pool:
         connection = await self._engine.connect()
         try:
             await driver_of(connection).execute(begin)
-        except BaseException:
-            await self._roll_back(connection)
+        except BaseException as failure:
+            if is_of_the_server(failure):
+                await self._renew(type(failure).__name__)
+            await self._roll_back(connection, renewals)
             raise
         return connection
 
-    async def _roll_back(self, connection: AsyncConnection) -> None:
+    async def _roll_back(self, connection: AsyncConnection, renewals: int) -> None:
         """Leave nothing begun on a connection that is kept; one on which that fails is not kept."""
         try:
             if not connection.invalidated:
@@ -88,7 +110,7 @@ class Pool:
                 async with asyncio.timeout(ROLL_BACK_SECONDS):
                     await (driver.rollback() if isinstance(driver, SqliteConnection) else driver.execute("ROLLBACK"))
                     await _forget(connection)
-                self._idle.append(connection)
+                await self._keep(connection, renewals)
                 return
         except Exception as failure:  # whatever it is: the transaction has its own failure to tell
             log.info("connection lost", error=type(failure).__name__)

@@ -20,6 +20,7 @@ from secureconnect.calls.commands import Event as Happening
 from secureconnect.clock import Clock
 from secureconnect.errors import ServiceError
 from secureconnect.ids import IdFactory, NodeId, RecordingId, short
+from secureconnect.ops.loops import keep_running
 from secureconnect.push import Delivered, Gone, Refused, Retry, Verdict
 from secureconnect.push.lane import Backoff, Lane
 from secureconnect.store import Database
@@ -112,8 +113,8 @@ class Webhooks:
     async def run(self) -> None:
         """Until cancelled: send, and forget what is old."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._lane.run())
-            group.create_task(self._tidy())
+            group.create_task(keep_running(self.name, self._lane.run))
+            group.create_task(keep_running("old_webhooks", self._tidy))
 
     async def stop(self) -> None:
         """Once nothing runs any more, give back what was under way."""
