@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from secureconnect.bus import Acknowledge, Backlog, BusFigures, Deliver
 from secureconnect.bus.redis.barrier import Barrier
@@ -18,6 +18,7 @@ from secureconnect.bus.redis.tally import Tally
 from secureconnect.bus.redis.topics import Pending, Stored, channel_of, entries_from_channel, keys_of, stored_from
 from secureconnect.clock import Clock
 from secureconnect.errors import Unavailable
+from secureconnect.ops.loops import keep_running, note_failure
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -28,6 +29,7 @@ QUEUE_BYTES = 64 * 1024 * 1024
 """The bytes of their bodies."""
 TOPIC_QUEUE_BYTES = 4 * 1024 * 1024
 """The same of one topic: a call whose participants send all they may does not use up what others need."""
+WATCH_SECONDS = 2.0
 READS = 32
 """Logs read at once: after a reconnect every topic is, and each read takes a connection."""
 
@@ -76,12 +78,18 @@ class RedisBus:
             self._tally.refused += 1
             return False
         self._number += 1
+        entry = Pending(self._number, topic, body, sender, target, retain, acknowledge)
+        self._await(entry)
+        self._put(entry)
+        return True
+
+    def _await(self, entry: Pending) -> None:
+        """Count an entry that is to arrive."""
+        size = len(entry.body)
         self._waiting += 1
         self._waiting_bytes += size
-        self._waiting_of[topic] = of_topic
+        self._waiting_of[entry.topic] = self._waiting_of.get(entry.topic, 0) + size
         self._sent.clear()
-        self._put(Pending(self._number, topic, body, sender, target, retain, acknowledge))
-        return True
 
     async def subscribe(self, topic: str, deliver: Deliver) -> None:
         channel = channel_of(topic)
@@ -115,11 +123,13 @@ class RedisBus:
         return Backlog(stored.head, stored.entries if complete else None, stored.retained, stored.entries)
 
     async def ping(self) -> None:
-        await _within(self._places.ping())
+        await _within(self._places.ping(self._publisher))
 
     async def run(self) -> None:
         """Until cancelled: send what is published, hear what others publish, go along when topics move to other servers."""
         async with asyncio.TaskGroup() as group:
+            self._loops = {name: self._begin(group, name) for name in self._lanes}
+            group.create_task(keep_running("bus_watch", self._watch, self._clock.sleep))
             pause = FIRST_PAUSE
             self._uneasy.set()
             while True:
@@ -191,12 +201,34 @@ class RedisBus:
             await doorbell.repeat()
         return True
 
+    async def _watch(self) -> None:
+        """Until cancelled: replace connections to a server that is not the master at its address any more.
+
+        A master that becomes a replica keeps its connections. Who only listens there hears no more, and nothing fails.
+        """
+        while True:
+            await self._clock.sleep(WATCH_SECONDS)
+            for name in list(self._lanes):
+                try:
+                    server = await _within(self._places.identify(name))
+                except Unavailable:
+                    continue
+                lane, doorbell = self._lanes.get(name), self._doorbells.get(name)
+                if lane is None or doorbell is None:
+                    continue
+                if server.is_master and {lane.server, doorbell.server} <= {"", server.run_id}:
+                    continue
+                log.warning("redis has another master, connecting again")
+                await self._places.reset()
+                await doorbell.close()
+                await lane.close()
+
     def _open(self, group: asyncio.TaskGroup) -> None:
         """A lane and a doorbell for every place that has none."""
         for name in self._places.names():
             if name in self._lanes:
                 continue
-            lane = self._lanes[name] = Lane(
+            self._lanes[name] = Lane(
                 self._places.connection(name),
                 self._publisher,
                 self._clock,
@@ -206,7 +238,7 @@ class RedisBus:
                 uneasy=self._uneasy.set,
                 elsewhere=self._places.eval,
             )
-            doorbell = self._doorbells[name] = Doorbell(
+            self._doorbells[name] = Doorbell(
                 self._places.connection(name),
                 self._clock,
                 self._tally,
@@ -214,12 +246,23 @@ class RedisBus:
                 confirmed=self._confirmed,
                 uneasy=self._uneasy.set,
             )
-            self._loops[name] = [group.create_task(lane.run()), group.create_task(doorbell.run())]
+            self._loops[name] = self._begin(group, name)
+
+    def _begin(self, group: asyncio.TaskGroup, name: str) -> list[asyncio.Task[None]]:
+        """Send to a place, and hear from it."""
+        runs = {"bus_sender": self._lanes[name].run, "bus_listener": self._doorbells[name].run}
+        return [group.create_task(keep_running(loop, run, self._clock.sleep)) for loop, run in runs.items()]
 
     def _deal(self) -> None:
         """Everything that waits goes to the lane of its topic, in the order in which it was published."""
         waiting, self._homeless = self._homeless, []
-        for lane in self._lanes.values():
+        names = self._places.names()
+        for name, lane in self._lanes.items():
+            if name not in names:
+                recent = lane.take_recent()
+                for entry in recent:
+                    self._await(entry)
+                waiting += recent
             waiting += lane.take_all()
         for one in sorted(waiting, key=lambda pending: pending.number):
             self._put(one)
@@ -278,6 +321,10 @@ class RedisBus:
             except Unavailable:
                 await self._clock.sleep(FIRST_PAUSE)
                 continue
+            except Exception as failure:  # whatever it is, a topic must not stay unheard
+                note_failure("bus_reader", failure)
+                await self._clock.sleep(LONGEST_PAUSE)
+                continue
             if stored.oldest > subscription.last > 0:
                 kind, _, name = subscription.topic.partition(":")
                 log.warning("the log does not reach back", after=subscription.last, oldest=stored.oldest, **{kind: name[-8:]})
@@ -302,4 +349,6 @@ async def _within(work: Awaitable[T]) -> T:
     try:
         return await work
     except (RedisError, OSError, TimeoutError) as failure:
+        if isinstance(failure, ResponseError):
+            raise Unavailable(f"Redis refuses: {str(failure)[:100]}") from failure
         raise Unavailable("Redis does not answer.") from failure

@@ -15,7 +15,7 @@ from redis.exceptions import MovedError, RedisError
 
 from secureconnect.bus.redis.cancellation import heeding
 from secureconnect.bus.redis.lane import FIRST_PAUSE, LONGEST_PAUSE
-from secureconnect.bus.redis.places import COMMAND_SECONDS
+from secureconnect.bus.redis.places import COMMAND_SECONDS, connect
 from secureconnect.bus.redis.tally import Tally
 from secureconnect.clock import Clock
 
@@ -48,6 +48,8 @@ class Doorbell:
         self._leaving: Counter[bytes] = Counter()
         self._connected = False
         self._silent = False
+        self.server = ""
+        """The run id of the server that it hears, empty while there is none."""
 
     async def add(self, channel: bytes) -> None:
         """Listen, now or when the server is there."""
@@ -70,6 +72,7 @@ class Doorbell:
 
     async def run(self) -> None:
         """Until cancelled. A connection that breaks is made anew, and everything subscribed again."""
+        await heeding(self.close())  # one that an earlier run has left
         async with asyncio.TaskGroup() as group:
             group.create_task(self._pulse())
             pause = FIRST_PAUSE
@@ -87,12 +90,12 @@ class Doorbell:
                 pause = min(LONGEST_PAUSE, pause * 2)
 
     async def close(self) -> None:
-        self._connected = False
+        self._connected, self.server = False, ""
         await self._connection.disconnect(nowait=True)
 
     async def _connect(self) -> None:
         async with asyncio.timeout(COMMAND_SECONDS):
-            await self._connection.connect()  # type: ignore[no-untyped-call]
+            self.server = await connect(self._connection)
         self._leaving.clear()
         self._connected, self._silent = True, False
         self._channels = dict.fromkeys(self._channels, False)

@@ -13,11 +13,12 @@ from typing import Any
 import structlog
 from hiredis import pack_command
 from redis.asyncio.connection import Connection
-from redis.exceptions import AskError, NoScriptError, RedisError, ResponseError, TryAgainError
+from redis.exceptions import AskError, NoScriptError, OutOfMemoryError, RedisError, ResponseError, TryAgainError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from secureconnect.bus.redis.barrier import Barrier
 from secureconnect.bus.redis.cancellation import heeding
-from secureconnect.bus.redis.places import COMMAND_SECONDS
+from secureconnect.bus.redis.places import COMMAND_SECONDS, connect
 from secureconnect.bus.redis.scripts import APPEND
 from secureconnect.bus.redis.tally import Tally
 from secureconnect.bus.redis.topics import Pending, append_arguments
@@ -27,6 +28,11 @@ log = structlog.get_logger(__name__)
 
 BATCH = 128
 """Entries under way at once: enough to share a round trip, few enough to repeat."""
+RECENT_SECONDS, RECENT_BYTES = 5.0, 4 * 1024 * 1024
+"""What arrived this recently is sent again to a server that takes the place of another."""
+STAYS = (AskError, TryAgainError, OutOfMemoryError)
+"""Refusals of the right server. All others (READONLY, LOADING, MASTERDOWN, MISCONF, NOREPLICAS, CLUSTERDOWN, NOAUTH, …) may come
+from one that another has replaced: the address is asked again."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
 """Seconds between attempts to reach a server that is away."""
 
@@ -60,7 +66,11 @@ class Lane:
         self._queue: deque[Pending] = deque()
         self._queued = asyncio.Event()
         self._waiting_since = 0.0
-        self._server = ""
+        self._recent: deque[tuple[float, Pending]] = deque()
+        self._recent_bytes = 0
+        self._repeats = False
+        self.server = ""
+        """The run id of the server that it writes to, empty before the first."""
         self._sha = ""
 
     @property
@@ -81,20 +91,32 @@ class Lane:
         self._queued.clear()
         return taken
 
+    def take_recent(self) -> list[Pending]:
+        """What arrived lately at a server that is gone: the one in its place may not have it."""
+        recent = [entry for _, entry in self._recent]
+        self._recent.clear()
+        self._recent_bytes = 0
+        return recent
+
     async def run(self) -> None:
         """Until cancelled. An entry is sent until it is known to have arrived."""
         pause = FIRST_PAUSE
         while True:
             await self._queued.wait()
             async with self._barrier.working():
-                failure = await self._send(list(islice(self._queue, BATCH)))
+                try:
+                    failure = await self._send(list(islice(self._queue, BATCH)))
+                except BaseException:
+                    await self.close()  # what is still to be read there would be taken for the next answer
+                    raise
                 if not self._queue:
                     self._queued.clear()
             if failure is None:
                 pause = FIRST_PAUSE
                 continue
             self._tally.failed += 1
-            log.warning("bus waits for redis", error=type(failure).__name__, waiting=len(self._queue))
+            reason = str(failure)[:200]
+            log.warning("bus waits for redis", error=type(failure).__name__, reason=reason, waiting=len(self._queue))
             self._uneasy()
             await self._clock.sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 2)
@@ -122,40 +144,69 @@ class Lane:
                 arrived.update((one.number, int(seq)) for one, seq in zip(entries, answer, strict=True))
         if isinstance(refusal, NoScriptError):
             self._sha = ""  # somebody has flushed its scripts
+        elif isinstance(refusal, ResponseError | RedisConnectionError) and not isinstance(refusal, STAYS):
+            await self.close()  # the server may be the wrong one by now, as a master that has become a replica
         self._take_out(batch, arrived)
         return refusal
 
     def _take_out(self, batch: Sequence[Pending], arrived: dict[int, int]) -> None:
+        now = self._clock.monotonic()
         for _ in batch:
             self._queue.popleft()
         self._queue.extendleft(one for one in reversed(batch) if one.number not in arrived)
         for one in batch:
-            if one.acknowledge is not None and one.number in arrived:
-                one.acknowledge(arrived[one.number])
+            if one.number in arrived:
+                if one.acknowledge is not None:
+                    one.acknowledge(arrived[one.number])
+                self._recent.append((now, one._replace(acknowledge=None)))
+                self._recent_bytes += len(one.body)
         if arrived:
-            self._waiting_since = self._clock.monotonic()
+            self._waiting_since = now
+            self._forget_older(now - RECENT_SECONDS)
         self._settled([one for one in batch if one.number in arrived])
+
+    def _forget_older(self, moment: float) -> None:
+        while self._recent and (self._recent[0][0] < moment or self._recent_bytes > RECENT_BYTES):
+            self._recent_bytes -= len(self._recent.popleft()[1].body)
 
     async def _append(self, topics: dict[str, list[Pending]]) -> list[Any]:
         """One answer a topic: the seqs, or why there are none."""
         async with asyncio.timeout(COMMAND_SECONDS):
             await self._prepare()
-            words = [
-                pack_command(("EVALSHA", self._sha, *append_arguments(self._publisher, self._server, topic, entries)))  # type: ignore[arg-type]
-                for topic, entries in topics.items()
-            ]
-            await self._connection.send_packed_command(words, check_health=False)
-            return [await self._answer() for _ in topics]
+            if self._repeats:
+                await self._repeat()
+            return await self._call(topics)
+
+    async def _call(self, topics: dict[str, list[Pending]]) -> list[Any]:
+        words = [
+            pack_command(("EVALSHA", self._sha, *append_arguments(self._publisher, self.server, topic, entries)))  # type: ignore[arg-type]
+            for topic, entries in topics.items()
+        ]
+        await self._connection.send_packed_command(words, check_health=False)
+        return [await self._answer() for _ in topics]
+
+    async def _repeat(self) -> None:
+        """Send again what another server has acknowledged lately: this one may lack the end of it, and skips what it has.
+
+        Redis replicates after it has answered. Without this, what it did not pass on would be gone.
+        """
+        topics: dict[str, list[Pending]] = {}
+        for _, entry in self._recent:
+            topics.setdefault(entry.topic, []).append(entry)
+        answers = await self._call(topics) if topics else []
+        for answer in answers:
+            if isinstance(answer, Exception) and not isinstance(answer, AskError):
+                raise answer
+        self._repeats = False
 
     async def _prepare(self) -> None:
         """Connect, ask the server who it is, teach it the script."""
         connection = self._connection
         if not connection.is_connected:
             self._sha = ""
-            await connection.connect()  # type: ignore[no-untyped-call]
-            await connection.send_command("INFO", "server")
-            information: bytes = await connection.read_response()
-            self._server = information.partition(b"run_id:")[2].partition(b"\r")[0].decode()
+            server = await connect(connection)
+            self._repeats = self._repeats or self.server not in ("", server)
+            self.server = server
         if not self._sha:
             await connection.send_command("SCRIPT", "LOAD", APPEND)
             sha: bytes = await connection.read_response()

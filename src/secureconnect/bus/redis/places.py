@@ -7,7 +7,7 @@ connections in turn, and its pipelines for clusters wait for all servers when on
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
@@ -16,10 +16,11 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisClusterException
+from redis.exceptions import ReadOnlyError, RedisClusterException, ResponseError
 
 from secureconnect.bus.address import Address, address_of
 from secureconnect.bus.redis.cancellation import heeding
+from secureconnect.bus.redis.scripts import PROBE, PROBE_SECONDS
 from secureconnect.bus.redis.topics import slot_of
 
 T = TypeVar("T")
@@ -34,6 +35,13 @@ ONLY = "the server"
 COMMANDS: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "protocol": 2}
 # A listener waits for hours, and a batch has a limit of its own: one for each command costs a task each.
 STREAMS: dict[str, Any] = COMMANDS | {"socket_timeout": None, "socket_connect_timeout": COMMAND_SECONDS}
+
+
+class Server(NamedTuple):
+    """Who answers at a place: its run id, and whether it is a master."""
+
+    run_id: str
+    is_master: bool
 
 
 class Places(Protocol):
@@ -63,8 +71,16 @@ class Places(Protocol):
         """Run a script where its keys are, wherever that is by now."""
         ...
 
-    async def ping(self) -> None:
-        """Raises RedisError, OSError or TimeoutError unless every place answers."""
+    async def ping(self, publisher: str) -> None:
+        """Write something at every place, under the name of a node. Raises RedisError, OSError or TimeoutError."""
+        ...
+
+    async def identify(self, name: str) -> "Server":
+        """Ask who answers at a place now. Raises RedisError, OSError or TimeoutError."""
+        ...
+
+    async def reset(self) -> None:
+        """Let go of connections of which no one waits for an answer: the next command makes a new one."""
         ...
 
     async def aclose(self) -> None: ...
@@ -106,10 +122,20 @@ class OnePlace:
         """There is nothing to find."""
 
     async def eval(self, script: str, *arguments: str | bytes | int) -> Any:
-        return await heeding(self._client.execute_command("EVAL", script, *arguments))
+        try:
+            return await heeding(self._client.execute_command("EVAL", script, *arguments))
+        except ResponseError:
+            await self.reset()  # the server may be the wrong one by now
+            raise
 
-    async def ping(self) -> None:
-        await heeding(self._client.execute_command("PING"))
+    async def ping(self, publisher: str) -> None:
+        await self.eval(PROBE, 1, f"probe:{publisher}", PROBE_SECONDS)
+
+    async def identify(self, name: str) -> Server:
+        return _server_of(await heeding(self._client.execute_command("INFO")))
+
+    async def reset(self) -> None:
+        await self._client.connection_pool.disconnect(inuse_connections=False)
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -158,8 +184,22 @@ class ClusterPlaces:
     async def eval(self, script: str, *arguments: str | bytes | int) -> Any:
         return await _known(self._client.execute_command("EVAL", script, *arguments))
 
-    async def ping(self) -> None:
+    async def ping(self, publisher: str) -> None:
+        keys: dict[str, str] = {}
+        for number in range(64 * max(1, len(self._servers))):  # a key for every master: a cluster tells by the key who holds it
+            key = f"probe:{publisher}:{number}"
+            keys.setdefault(self.of(key), key)
+            if len(keys) >= len(self._servers):
+                break
+        await asyncio.gather(*(self.eval(PROBE, 1, key, PROBE_SECONDS) for key in keys.values()))
         await _known(self._client.execute_command("PING", target_nodes=RedisCluster.PRIMARIES))
+
+    async def identify(self, name: str) -> Server:
+        node = self._client.get_node(node_name=name)
+        return _server_of(await _known(self._client.execute_command("INFO", target_nodes=node)))
+
+    async def reset(self) -> None:
+        """The library follows what a cluster says of itself."""
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -173,10 +213,26 @@ async def _known(work: Awaitable[T]) -> T:
         raise RedisConnectionError(str(failure)) from failure
 
 
+async def connect(connection: Connection) -> str:
+    """Connect to a server that takes writes. Returns its run id; raises RedisError, OSError or TimeoutError."""
+    await connection.connect()  # type: ignore[no-untyped-call]
+    await connection.send_command("INFO")
+    information: bytes = await connection.read_response()
+    found = dict(line.split(":", 1) for line in information.decode(errors="replace").split("\r\n") if ":" in line)
+    if found.get("role", "master") != "master":
+        await connection.disconnect(nowait=True)
+        raise ReadOnlyError("this server is a replica")
+    return found["run_id"]
+
+
 def places_of(url: str, seconds: float = COMMAND_SECONDS) -> Places:
     """`seconds` is how long a command may take. Raises ValueError for a URL that names no servers."""
     address = address_of(url)
     return ClusterPlaces(address, seconds) if address.kind == "cluster" else OnePlace(address, seconds)
+
+
+def _server_of(information: dict[str, Any]) -> Server:
+    return Server(str(information["run_id"]), information["role"] == "master")
 
 
 def _options(address: Address) -> dict[str, Any]:

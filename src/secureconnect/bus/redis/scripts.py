@@ -74,10 +74,19 @@ is checked at each large entry and each 64th small one, so a log may pass it by 
 has the limit in entries only.
 """
 
-READ = """
+READ = """#!lua flags=allow-oom
 local seq = redis.call('HGET', KEYS[1], 'seq')
 local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)
 local entries = {}
 if ARGV[1] ~= '' then entries = redis.call('XRANGE', KEYS[2], '(' .. ARGV[1] .. '-0', '+') end
 return {seq or '0', first[1] and first[1][1] or '', entries, redis.call('HGETALL', KEYS[3])}
 """
+"""It writes nothing. Without the flag `no-writes` a replica refuses it (READONLY): a master of before must not tell old news."""
+
+PROBE_SECONDS = 60
+PROBE = """
+redis.call('HSET', KEYS[1], 'at', redis.call('TIME')[1])
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+return 'OK'
+"""
+"""A write as APPEND makes it: refused by a replica, or when memory, disk or replicas are missing."""
