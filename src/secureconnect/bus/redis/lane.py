@@ -28,8 +28,10 @@ log = structlog.get_logger(__name__)
 
 BATCH = 128
 """Entries under way at once: enough to share a round trip, few enough to repeat."""
-RECENT_SECONDS, RECENT_BYTES = 5.0, 4 * 1024 * 1024
+RECENT_SECONDS = 5.0
 """What arrived this recently is sent again to a server that takes the place of another."""
+RECENT_BYTES = 4 * 1024 * 1024
+"""The bytes of that which are kept, the newest."""
 STAYS = (AskError, TryAgainError, OutOfMemoryError)
 """Refusals of the right server. All others (READONLY, LOADING, MASTERDOWN, MISCONF, NOREPLICAS, CLUSTERDOWN, NOAUTH, …) may come
 from one that another has replaced: the address is asked again."""
