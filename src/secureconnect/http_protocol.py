@@ -12,7 +12,7 @@ from secureconnect.api.edge import REFUSAL
 from secureconnect.api.problems import plain_answer
 from secureconnect.errors import BadRequest, HeadTooLarge, RequestTimeout, ServiceError
 from secureconnect.http.fields import has_token, values_of
-from secureconnect.http.targets import canonical_target, check_fields
+from secureconnect.http.targets import SINGLETONS, canonical_target, check_fields
 from secureconnect.ops.logging import request_id_from
 
 REQUEST_SECONDS = 30.0
@@ -22,6 +22,7 @@ KEEP_ALIVE_SECONDS = 75
 gateway sends the next request over it, which it cannot know to repeat."""
 HEAD_BYTES = 32_768
 """Twice what HAProxy takes: a token, cookies, and room. What comes whole in one piece may be longer."""
+SAID_ONCE = frozenset(name.encode() for name in SINGLETONS)
 LOGGED_TARGET = 200
 """Bytes of a target that is refused."""
 
@@ -71,7 +72,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _canonical_target(self) -> bytes:
         """Raises BadRequest or PathNotCanonical."""
-        fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers]
+        fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers if name in SAID_ONCE]
         host = check_fields(fields, wants_host=self.parser.get_http_version() != "1.0")
         return canonical_target(self.url.decode("latin-1"), host).encode("latin-1")
 

@@ -127,7 +127,7 @@ def allow_open_files(sockets: int) -> None:
 
 def listen(settings: Settings) -> socket.socket:
     """Take the port before anything else is done. Raises ConfigurationError when it is not to be had."""
-    return _take(settings.host, settings.port, "choose another with --port")
+    return take_port(settings.host, settings.port, "choose another with --port")
 
 
 def listen_for_metrics(settings: Settings) -> socket.socket | None:
@@ -139,7 +139,7 @@ def listen_for_metrics(settings: Settings) -> socket.socket | None:
     if place is None:
         return None
     try:
-        return _take(*place, "choose another with metrics_port")
+        return take_port(*place, "choose another with metrics_port")
     except ConfigurationError as failure:
         if settings.metrics_port is not None:
             raise
@@ -147,7 +147,8 @@ def listen_for_metrics(settings: Settings) -> socket.socket | None:
         return None
 
 
-def _take(host: str, port: int, advice: str) -> socket.socket:
+def take_port(host: str, port: int, advice: str) -> socket.socket:
+    """Listen on a port. Raises ConfigurationError, with the advice, when it is not to be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)

@@ -61,6 +61,8 @@ class ServerProcess:
         """Start, and return when it listens. Raises RuntimeError with its last words when it does not."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SECURECONNECT_")}
         environment |= {f"SECURECONNECT_{name}": value for name, value in self._settings.items()}
+        if self.python != sys.executable:
+            environment.pop("SECURECONNECT_METRICS_PORT", None)  # 0.1 has no such setting
         self._process = await asyncio.create_subprocess_exec(
             *(self.python, "-m", "secureconnect", "serve"),
             *("--port", str(self.port), "--data-dir", str(self.data_dir)),

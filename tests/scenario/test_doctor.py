@@ -94,15 +94,21 @@ async def test_before_the_first_start(tmp_path: Path) -> None:
     assert verdicts(findings) == {
         **dict.fromkeys(("settings", "python", "data directory", "open files", "address", "bus"), "ok"),
         **dict.fromkeys(("TURN udp", "TURN tcp", "TURN limits", "SFU", "recording"), "ok"),
-        **dict.fromkeys(("secret", "port", "TLS", "database", "schema", "write", "database clock", "webhook"), "skipped"),
+        **dict.fromkeys(
+            ("secret", "port", "metrics", "TLS", "database", "schema", "write", "database clock", "webhook"), "skipped"
+        ),
     }
     assert not (tmp_path / "data").exists(), "it changes nothing"
 
 
 async def test_beside_the_running_server(tmp_path: Path) -> None:
     async with ServerProcess(tmp_path) as server:
-        status, findings = await doctor(tmp_path, "--port", str(server.port), JWT_SECRET=SECRET)
+        at = str(server.metrics_port)
+        status, findings = await doctor(tmp_path, "--port", str(server.port), JWT_SECRET=SECRET, METRICS_PORT=at)
+        taken = await port.metrics(settings(tmp_path, port=server.metrics_port, metrics_port=server.port))
     assert status == 0
+    assert findings["metrics"]["detail"] == f"127.0.0.1:{at} is ours"
+    assert is_failure(taken, "is taken by something else")
     assert {subject for subject, verdict in verdicts(findings).items() if verdict == "skipped"} == {
         *("TLS", "database clock", "webhook")
     }
@@ -115,7 +121,7 @@ async def test_a_node_of_many(tmp_path: Path, migrated: str, redis: RedisServer)
     )
     assert status == 0
     assert {subject for subject, verdict in verdicts(findings).items() if verdict == "skipped"} == {
-        *("data directory", "port", "TLS", "TURN", "SFU", "recording", "webhook")
+        *("data directory", "port", "metrics", "TLS", "TURN", "SFU", "recording", "webhook")
     }
     assert findings["database"]["detail"] == "postgresql, serializable"
     assert findings["bus"]["detail"].startswith(f"redis://127.0.0.1:{redis.port}, heard after ")

@@ -219,16 +219,23 @@ async def test_the_cookie_is_secure_where_the_public_address_is(public: ServerPr
         assert name == f"__Secure-secureconnect_refresh_{user}"
         assert {"secure", "httponly", "samesite=strict", "path=/v1/auth"} <= {one.strip().lower() for one in rest.split(";")}
         value = rest.partition(";")[0]
-        # A cookie of version 0.1, of a browser that was signed in before the upgrade.
-        old = await http.post("/v1/auth/refresh", headers={"cookie": f"secureconnect_refresh_{user}={value}"})
-        assert old.status_code == 200
-        assert old.headers["set-cookie"].startswith(f"__Secure-secureconnect_refresh_{user}=")
-        new = old.headers["set-cookie"].partition("=")[2].partition(";")[0]
-        both = f"secureconnect_refresh_{user}={value}; __Secure-secureconnect_refresh_{user}={new}"
-        again = await http.post("/v1/auth/refresh", headers={"cookie": both})
-        assert again.status_code == 200, "of two, the one that only TLS can set"
-        last = again.headers["set-cookie"].partition("=")[2].partition(";")[0]
-        both = f"secureconnect_refresh_{user}={value}; __Secure-secureconnect_refresh_{user}={last}"
+        plain, secure = f"secureconnect_refresh_{user}", f"__Secure-secureconnect_refresh_{user}"
+
+        async def exchange_by(cookies: str) -> dict[str, str]:
+            exchanged = await http.post("/v1/auth/refresh", headers={"cookie": cookies})
+            assert exchanged.status_code == 200
+            lines = exchanged.headers.get_list("set-cookie")
+            assert all("secure" in line.lower().replace(secure.lower(), "") for line in lines)
+            return {line.partition("=")[0]: line.partition("=")[2].partition(";")[0] for line in lines}
+
+        # Of a browser that was signed in before the upgrade: it keeps its name, which nodes of 0.1 know, too.
+        old = await exchange_by(f"{plain}={value}")
+        assert old.keys() == {plain}
+        # Of both, the one that only TLS can set counts, and the other is forgotten.
+        new = await exchange_by(f"{plain}=of-somebody-else; {secure}={old[plain]}")
+        assert new.keys() == {plain, secure}
+        assert new[plain] in ("", '""')
+        both = f"{plain}={new[secure]}; {secure}={new[secure]}"
         out = await http.post("/v1/auth/logout", headers={"cookie": both})
         forgotten = out.headers.get_list("set-cookie")
         assert out.status_code == 204

@@ -232,6 +232,14 @@ async def check_link(url: str, length: int) -> None:
     assert len((await fetch(url, range="bytes=-7")).content) == 7
     assert (await fetch(url, range=f"bytes={length}-")).status_code == 416
     assert (await fetch(url, range="pages=1-2")).status_code == 200
+    # A player asks with HEAD first, and is told what GET would say (RFC 9110, section 9.3.2).
+    for asked, status in ((None, 200), ("bytes=4-11", 206), (f"bytes={length}-", 416)):
+        headers = {"range": asked} if asked else {}
+        async with http_client() as http:
+            head, got = await http.head(url, headers=headers), await http.get(url, headers=headers)
+        assert (head.status_code, head.content) == (status, b"")
+        for name in ("content-length", "content-range", "accept-ranges", "content-type", "cache-control"):
+            assert head.headers.get(name) == got.headers.get(name), (asked, name)
     another = url.partition("?")[0].rsplit("/", 2)[1]
     for forged in (
         url[:-1] + ("0" if url[-1] != "0" else "1"),

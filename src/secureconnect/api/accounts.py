@@ -133,7 +133,7 @@ async def refresh(
         raise Unauthenticated("Send a refresh_token, or the cookie of one signed-in user (with user_id when there are several).")
     signed_in = await accounts.refresh(token, sign_in_limits.client_at(address_of(request)))
     # What came as a cookie goes back as one: script must never come to see it.
-    return answer_sign_in(request, accounts, signed_in, 200, as_cookie=not choice.refresh_token)
+    return answer_sign_in(request, accounts, signed_in, 200, as_cookie=not choice.refresh_token, keeps_name=True)
 
 
 @post(
@@ -176,14 +176,20 @@ async def search(
 
 
 def answer_sign_in(
-    request: AnyRequest, accounts: AccountService, signed_in: SignIn, status: int, *, as_cookie: bool
+    request: AnyRequest,
+    accounts: AccountService,
+    signed_in: SignIn,
+    status: int,
+    *,
+    as_cookie: bool,
+    keeps_name: bool = False,
 ) -> Response[SignIn]:
     # Tokens must not stay in a cache (RFC 6749, section 5.1).
     headers = {"cache-control": "no-store"}
     if not as_cookie:
         return Response(signed_in, status_code=status, headers=headers)
-    body, cookie = with_cookie(request, signed_in, accounts.refresh_lifetime)
-    return Response(body, status_code=status, headers=headers, cookies=[cookie])
+    body, cookies = with_cookie(request, signed_in, accounts.refresh_lifetime, keeps_name=keeps_name)
+    return Response(body, status_code=status, headers=headers, cookies=cookies)
 
 
 routes: list[HTTPRouteHandler] = [register, login, refresh, logout, me, search]

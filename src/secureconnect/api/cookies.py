@@ -34,11 +34,21 @@ class CookieRules(Struct, frozen=True):
     secure: bool | None = None
 
 
-def with_cookie(request: Request[Any, Any, Any], signed_in: SignIn, lifetime: timedelta) -> tuple[SignIn, Cookie]:
-    """The answer without its refresh token, and the cookie that holds it."""
+def with_cookie(
+    request: Request[Any, Any, Any], signed_in: SignIn, lifetime: timedelta, *, keeps_name: bool = False
+) -> tuple[SignIn, list[Cookie]]:
+    """Return the answer without its refresh token, and the cookies that hold it and forget others of this user.
+
+    `keeps_name`: a token that is exchanged goes back under the name it came by. While nodes of version 0.1 are left, which know one
+    name only, two names would hold two tokens, and a browser that is sent from node to node would show one of them twice.
+    """
     assert signed_in.refresh_token is not None, "a service always gives one"
-    name = (SECURE_PREFIX if _is_secure(request) else PREFIX) + signed_in.user.user_id.hex
-    return replace(signed_in, refresh_token=None), _cookie(name, signed_in.refresh_token, int(lifetime.total_seconds()))
+    secure, plain = (prefix + signed_in.user.user_id.hex for prefix in (SECURE_PREFIX, PREFIX))
+    came_plain = keeps_name and plain in request.cookies and secure not in request.cookies
+    name = secure if _is_secure(request) and not came_plain else plain
+    kept = _cookie(request, name, signed_in.refresh_token, int(lifetime.total_seconds()))
+    others = [_cookie(request, other, "", 0) for other in (secure, plain) if other != name and other in request.cookies]
+    return replace(signed_in, refresh_token=None), [kept, *others]
 
 
 def refresh_token_of(request: Request[Any, Any, Any], user_id: UserId | None) -> str | None:
@@ -63,7 +73,7 @@ def refresh_tokens_of(request: Request[Any, Any, Any]) -> list[str]:
 def expired_cookie(request: Request[Any, Any, Any], token: str | None) -> list[Cookie]:
     """What makes the browser forget the cookies of the user whose cookie held this token; nothing when it came in the body."""
     users = {user for user, value in _tokens(request).items() if value == token}
-    return [_cookie(name, "", 0) for name in request.cookies if _user_of(name) in users]
+    return [_cookie(request, name, "", 0) for name in request.cookies if _user_of(name) in users]
 
 
 def _tokens(request: Request[Any, Any, Any]) -> dict[str, str]:
@@ -96,10 +106,9 @@ def _rules(request: Request[Any, Any, Any]) -> CookieRules:
     return rules
 
 
-def _cookie(name: str, value: str, max_age: int) -> Cookie:
-    return Cookie(
-        name, path=PATH, value=value, max_age=max_age, httponly=True, samesite="strict", secure=name.startswith(SECURE_PREFIX)
-    )
+def _cookie(request: Request[Any, Any, Any], name: str, value: str, max_age: int) -> Cookie:
+    secure = _is_secure(request) or name.startswith(SECURE_PREFIX)
+    return Cookie(name, path=PATH, value=value, max_age=max_age, httponly=True, samesite="strict", secure=secure)
 
 
 def refuse_other_sites(request: Request[Any, Any, Any]) -> None:

@@ -4,6 +4,7 @@ Refuses what the head alone decides, reads the gateway's word on the client, ans
 answers out of caches and connections in TLS. No route is known here.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -24,7 +25,15 @@ HEAD_OF_GET = "head_of_get"
 CAME_BY = "came_by"
 """How the client came, `http` or `https`; None when a proxy may have ended TLS without saying so."""
 PRIVATE = "/v1/"
+USUAL_LENGTH = 128
+"""Characters of Accept-Encoding; longer lines are not worth remembering."""
 HSTS = (b"strict-transport-security", b"max-age=31536000")
+
+
+@lru_cache(256)
+def _accepts_gzip(codings: tuple[str, ...]) -> bool:
+    """Remember what the few usual lines mean."""
+    return accepts(codings, "gzip")
 
 
 class Edge:
@@ -70,7 +79,9 @@ class Edge:
         codings = values_of(headers, b"accept-encoding")
         if codings:
             scope["headers"] = [pair for pair in headers if pair[0] != b"accept-encoding"]
-            scope["headers"] += [(b"accept-encoding", b"gzip")] if accepts(codings, "gzip") else []
+            short = sum(map(len, codings)) <= USUAL_LENGTH
+            is_gzip = _accepts_gzip(tuple(codings)) if short else accepts(codings, "gzip")
+            scope["headers"] += [(b"accept-encoding", b"gzip")] if is_gzip else []
         if scope["method"] != "HEAD":
             return
         # It says HEAD again once the answer begins: then uvicorn sends no body, and the log counts it as what it was.

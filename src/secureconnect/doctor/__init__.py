@@ -30,6 +30,7 @@ async def examine(settings: Settings) -> list[Finding]:
         machine.open_files(settings),
         machine.addresses(settings),
         await port.port(settings),
+        await port.metrics(settings),
         port.tls(settings),
         *await shared.database(settings),
         await shared.bus(settings),

@@ -10,10 +10,11 @@ from cryptography import x509
 
 from secureconnect.config import ConfigurationError, Settings
 from secureconnect.doctor.finding import Finding, failed, ok, skipped
-from secureconnect.server import listen
+from secureconnect.server import listen, take_port
 
 ANSWER_SECONDS = 5.0
 RENEW_DAYS = 14
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (what is listened on, and where to ask then)
 
 
@@ -30,6 +31,36 @@ async def port(settings: Settings) -> Finding:
             return failed("port", str(failure).removeprefix("port: "), "stop what listens there, or set another port")
         return ok("port", f"{where} is ours: {health['service']} {health['version']}, {health['status']}")
     return ok("port", f"{where} is free")
+
+
+async def metrics(settings: Settings) -> Finding:
+    """Where Prometheus asks: free, ours already, or taken by something else."""
+    place = settings.metrics_listener
+    if place is None:
+        return ok(
+            "metrics", f"beside the API, at port {settings.port}", "keep that port from the public, or set another metrics_port"
+        )
+    host, number = place
+    where = f"{host}:{number}"
+    inside = "" if host in LOOPBACK else "other machines reach it: keep it in a network of your own"
+    if number == 0:
+        return skipped("metrics", "a free port is taken at the start")
+    try:
+        take_port(host, number, "").close()
+    except ConfigurationError:
+        asked = EVERYWHERE.get(host, host)
+        if await _shows_metrics(f"http://{f'[{asked}]' if ':' in asked else asked}:{number}/metrics"):
+            return ok("metrics", f"{where} is ours", inside)
+        return failed("metrics", f"{where} is taken by something else", "stop what listens there, or set metrics_port")
+    return ok("metrics", f"{where} is free", inside)
+
+
+async def _shows_metrics(address: str) -> bool:
+    try:
+        async with httpx2.AsyncClient(trust_env=False, timeout=ANSWER_SECONDS) as client:
+            return "secureconnect_build_info" in (await client.get(address)).text
+    except httpx2.HTTPError:
+        return False
 
 
 async def _our_health(settings: Settings) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ them lets clients write the other.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import structlog
@@ -15,6 +16,8 @@ log = structlog.get_logger(__name__)
 
 MOST_WARNINGS = 16
 """Addresses that are named in a warning, each once: anyone can send the header."""
+LONGEST_ADDRESS = 64
+"""Characters; what is longer is no address and not worth remembering."""
 SCHEMES = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
 
 Address = IPv4Address | IPv6Address
@@ -29,9 +32,14 @@ class TrustedProxies:
         self._networks: list[IPv4Network | IPv6Network] = [ip_network(name, strict=False) for name in names if _is_network(name)]
         self._names = frozenset(name for name in names if not _is_network(name))
         self._warned: set[str] = set()
+        # Every request asks, mostly for the same few.
+        self._trusts = lru_cache(1024)(self._judge)
 
     def trusts(self, peer: str) -> bool:
         """Tell whether this peer is a gateway of ours."""
+        return self._trusts(peer) if len(peer) <= LONGEST_ADDRESS else self._judge(peer)
+
+    def _judge(self, peer: str) -> bool:
         address = _address(peer)
         if self._all or address is None:
             return self._all or peer in self._names
