@@ -70,7 +70,9 @@ FLOORS: dict[str, int] = {
     "push.queue": 3,
     "recording.book": 3,
     "recording.desk": 3,
+    "recording.limits": 3,
     "recording.service": 3,
+    "recording.watch": 3,
     "calls": 3,
     "api": 4,
     "signaling": 4,
@@ -85,6 +87,7 @@ FLOORS: dict[str, int] = {
     "instruments": 6,
     "senders": 6,
     "installer": 6,
+    "limiter": 6,
     "media_servers": 6,
     "recorder": 6,
     "sfu_servers": 6,
@@ -103,13 +106,13 @@ FLOORS: dict[str, int] = {
 
 THE_PROCESS = (
     *("data_dir", "place", "account_services", "operator_access", "senders", "media_servers", "recorder", "sfu_servers", "parts"),
-    *("app", "server", "doctor", "command_line", "user_commands", "cli"),
+    *("limiter", "app", "server", "doctor", "command_line", "user_commands", "cli"),
 )
 """Those that make a process of it all, and so may know the settings."""
 
 SERVICES = (
     *("accounts", "chat", "push.outbox", "push.queue", "webhooks.sender", "webhooks.delivery", "recording.book", "calls"),
-    *("recording.desk", "recording.service"),
+    *("recording.desk", "recording.limits", "recording.service", "recording.watch"),
 )
 """From the lowest to the highest: one may use those before it."""
 

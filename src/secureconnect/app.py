@@ -15,6 +15,7 @@ from secureconnect.data_dir import claim
 from secureconnect.ops.event_loop import watch_lag
 from secureconnect.parts import Parts
 from secureconnect.purge import Purge
+from secureconnect.recording.watch import RecordingWatch
 from secureconnect.store import Database
 from secureconnect.store.internal_keys import derived_keys_start
 from secureconnect.store.schema import current_revision, migrate, wanted_revision
@@ -64,8 +65,19 @@ class Application(Parts):
             if self.settings.recording_dir is None:
                 await asyncio.to_thread(self.recorder.adopt)
             await self.films.start()
-            loops["recordings"] = self.films.run
+            loops |= {"recordings": self.films.run, "recording limits": self._watch_recordings().run}
         self._loops += [begin(name, run) for name, run in loops.items()]
+
+    def _watch_recordings(self) -> RecordingWatch:
+        recorder = self.recorder
+        return RecordingWatch(
+            database=self.database,
+            calls=self.calls,
+            clock=self.clock,
+            folder=recorder.written,
+            limits=recorder.limits,
+            silence=self.silence.mute_by_server,
+        )
 
     async def stop(self, seconds: float = 10.0) -> None:
         """Let go of everything, in the other order, within `seconds`: a dependency that hangs must not keep the process alive.

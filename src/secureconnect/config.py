@@ -172,6 +172,16 @@ class Settings(BaseSettings):
         description="Where finished recordings are kept: file:///a/folder or s3://bucket/prefix; default in data_dir. "
         "With a shared database it must be set.",
     )
+    recording_hours: float = Field(4.0, gt=0, le=24, description="How long one recording may be, hours.")
+    recordings_at_once: int = Field(20, ge=1, description="How many calls may be recorded at the same time, on all nodes.")
+    recording_conversation_gib: float = Field(50.0, gt=0, description="How much the recordings of a conversation may take, GiB.")
+    recording_user_gib: float = Field(50.0, gt=0, description="How much the recordings that a user started may take, GiB.")
+    recording_free_gib: float = Field(
+        2.0, ge=0, description="How much stays free on the volume of recording_dir, GiB; below, recordings stop."
+    )
+    recording_disk_percent: int = Field(
+        90, ge=1, le=100, description="How full the volume of recording_dir may be, percent; above, recordings stop."
+    )
     recording_days: int = Field(30, ge=1, description="How long a recording is kept, days.")
     recording_link_seconds: int = Field(3600, ge=60, le=604_800, description="How long a link to a recording works, seconds.")
     vapid_private_key: SecretStr | None = Field(

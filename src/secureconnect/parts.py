@@ -13,14 +13,13 @@ from uuid import uuid4
 import httpx2
 import structlog
 from litestar import Litestar
-from msgspec.structs import replace
 
 from secureconnect.account_services import AccountServices
 from secureconnect.accounts.devices import DeviceService
 from secureconnect.accounts.sign_in_limits import SignInLimits
 from secureconnect.api.http import Services, create_api
 from secureconnect.api.problems import plain_answer
-from secureconnect.bus import open_bus, open_counts
+from secureconnect.bus import open_bus
 from secureconnect.calls.quality_log import QualityLog
 from secureconnect.calls.receipt_book import ReceiptBook
 from secureconnect.calls.ring_limits import RingLimits
@@ -49,11 +48,12 @@ from secureconnect.instruments import (
     show_timers,
 )
 from secureconnect.keys import InternalKeys
+from secureconnect.limiter import make_limiter
 from secureconnect.media_servers import ice_servers, own_turn, turn_probe
 from secureconnect.ops.health import Health
 from secureconnect.ops.logging import request_id
 from secureconnect.ops.metrics import Metrics
-from secureconnect.ops.ratelimit import LIMITS, RateLimiter, Use
+from secureconnect.ops.ratelimit import Use
 from secureconnect.ops.timekeeping import Timekeeper
 from secureconnect.place import place_under
 from secureconnect.push.outbox import Outbox
@@ -119,6 +119,7 @@ class Parts:
         self.films = self._make_films()
         self.calls = self._make_calls()
         self.recordings = self._make_recordings()
+        self.silence = Silence(self.calls, self.bus, self.clock)
         self.quality = self._make_quality()
         self.timers = self._make_timers()
 
@@ -129,7 +130,7 @@ class Parts:
         self.call_sockets = self._make_call_sockets(ResumeTokens(self.keys))
         self.sockets = self._make_sockets()
         self.health = self._make_health()
-        self.limiter = self._make_limiter()
+        self.limiter = make_limiter(settings, self.clock, self.metrics)
         self._show_metrics()
         self.api = self._make_api()
         self._background: set[asyncio.Task[None]] = set()
@@ -224,6 +225,8 @@ class Parts:
             keys=self.keys,
             link_life=timedelta(seconds=self.settings.recording_link_seconds),
             trouble=self.recorder.trouble,
+            limits=self.recorder.limits,
+            volume=self.recorder.volume,
         )
 
     def _make_webhooks(self) -> Webhooks | None:
@@ -295,7 +298,12 @@ class Parts:
             version=VERSION,
             clock=self.clock,
             probes={"database": self.database.ping, "bus": self.bus.ping},
-            beside={"push": self.outbox.ping, **self.sfu.probes, **({"turn": turn} if turn is not None else {})},
+            beside={
+                "push": self.outbox.ping,
+                **self.sfu.probes,
+                **({"turn": turn} if turn is not None else {}),
+                **self.recorder.probes,
+            },
         )
 
     def _show_metrics(self) -> None:
@@ -308,18 +316,6 @@ class Parts:
         show_limits(metrics, self.limiter)
         show_timers(metrics, self.timers, clock)
         show_everything_shared(metrics, self.database, clock)
-
-    def _make_limiter(self) -> RateLimiter:
-        settings, metrics = self.settings, self.metrics
-        rings = {"ring": settings.rings_per_minute, "ring_one": settings.rings_of_one}
-        return RateLimiter(
-            clock=self.clock,
-            limits={**LIMITS, **{name: replace(LIMITS[name], count=count) for name, count in rings.items()}},
-            enabled=settings.rate_limits == "on",
-            shared=open_counts(settings.bus_url),
-            on_refusal=lambda name: metrics.rate_limited.labels(name).inc(),
-            on_unshared=metrics.limits_not_shared.inc,
-        )
 
     def _make_sign_in_limits(self) -> SignInLimits:
         key = self.keys.sign_in_networks
@@ -336,7 +332,7 @@ class Parts:
             calls=self.calls,
             quality=self.quality,
             receipts=self.receipts,
-            silence=Silence(self.calls, self.bus, self.clock),
+            silence=self.silence,
             traces=self.traces,
             recordings=self.recordings,
             webhooks=self.webhooks,

@@ -7,11 +7,13 @@ import hashlib
 import os
 import shutil
 import stat
+from collections.abc import Awaitable, Callable
 from functools import cached_property
 from pathlib import Path
 
 from secureconnect.config import Settings
 from secureconnect.recording.compose import missing_programs
+from secureconnect.recording.limits import GIBIBYTE, RecordingLimits, Volume
 from secureconnect.recording.objects import ObjectStore, ObjectsUnavailable
 
 FOR_EVERYBODY = Path("/var/tmp")  # noqa: S108  (what is made there is given to the SFU's user, or refused)
@@ -27,6 +29,8 @@ class Recorder:
         self.scratch: Path = home / "scratch"
         self.films: Path | None = home / "films" if settings.recording_store is None else None
         """The folder of our own choosing that films are kept in."""
+        self.limits = limits_of(settings)
+        self.volume = Volume(self.written, self.limits)
         self.store_url: str = settings.recording_store or (home / "films").as_uri()
 
     def adopt(self) -> None:
@@ -43,6 +47,11 @@ class Recorder:
         """Where SFUs are to write; None when they are to write nothing."""
         return self.written if self.trouble is None else None
 
+    @property
+    def probes(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What a health check asks: whether there is room to record."""
+        return {"recording": self.volume.ping} if self.trouble is None else {}
+
     @cached_property
     def objects(self) -> ObjectStore | None:
         """The store of films; None when nothing can be recorded here, and then there is a `trouble`."""
@@ -53,6 +62,19 @@ class Recorder:
         except ObjectsUnavailable as failure:
             self.trouble = f"Recording is not set up here: {self.store_url} cannot be used ({failure})."
             return None
+
+
+def limits_of(settings: Settings) -> RecordingLimits:
+    """How much may be recorded under these settings."""
+    return RecordingLimits(
+        seconds=settings.recording_hours * 3600,
+        at_once=settings.recordings_at_once,
+        conversation_bytes=int(settings.recording_conversation_gib * GIBIBYTE),
+        user_bytes=int(settings.recording_user_gib * GIBIBYTE),
+        free_bytes=int(settings.recording_free_gib * GIBIBYTE),
+        disk_share=settings.recording_disk_percent / 100,
+        session_kbps=settings.sfu_kbps,
+    )
 
 
 def _within_reach(home: Path) -> Path:

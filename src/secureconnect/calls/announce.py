@@ -81,8 +81,8 @@ def _tell_sessions(words: Announcement, event: Event, call: Call, now: datetime)
         case RecordingStarted(recording):
             began = RecordingFrame(call.call_id, now, recording.recording_id, "started", recording.started_by)
             words.publish(topic, encode(began))
-        case RecordingStopped(recording, user_id):
-            words.publish(topic, encode(RecordingFrame(call.call_id, now, recording.recording_id, "stopped", user_id)))
+        case RecordingStopped(recording, user_id, reason):
+            words.publish(topic, encode(RecordingFrame(call.call_id, now, recording.recording_id, "stopped", user_id, reason)))
 
 
 def _tell_user(words: Announcement, event: Event, view: CallView, now: datetime) -> None:

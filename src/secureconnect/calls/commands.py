@@ -74,7 +74,11 @@ class StartRecording(msgspec.Struct, frozen=True):
 
 
 class StopRecording(msgspec.Struct, frozen=True):
-    user_id: UserId
+    """`user_id` is None when the server stops the recording `recording_id` for a `reason`, a word of `recording.limits`."""
+
+    user_id: UserId | None
+    recording_id: RecordingId | None = None
+    reason: str | None = None
 
 
 class OpenSession(msgspec.Struct, frozen=True):
@@ -180,10 +184,11 @@ class RecordingStarted(msgspec.Struct, frozen=True):
 
 
 class RecordingStopped(msgspec.Struct, frozen=True):
-    """`user_id`: who stopped it, None when it ended with the call, or with the SFU."""
+    """`user_id`: who stopped it, None when it ended with the call, with the SFU, or at a limit, which is the `reason`."""
 
     recording: Recording
     user_id: UserId | None = None
+    reason: str | None = None
 
 
 Event = (

@@ -35,6 +35,7 @@ class Draft:
         self.closing: EndReason | None = None
         self.is_lost = False
         self.stopped_by: UserId | None = None
+        self.stopped_for: str | None = None
 
     def put(self, one: Participant) -> None:
         self.people[one.user_id] = one
@@ -150,5 +151,5 @@ class Draft:
             self.events.append(RecordingStarted(after))
         if before is not None and after is None:
             # Before anybody is told to have left, which is the last that they hear.
-            self.events.insert(0, RecordingStopped(before, self.stopped_by))
+            self.events.insert(0, RecordingStopped(before, self.stopped_by, self.stopped_for))
         return call

@@ -251,8 +251,11 @@ def _start_recording(draft: Draft, command: StartRecording) -> None:
 def _stop_recording(draft: Draft, command: StopRecording) -> None:
     if not draft.call.recording:
         return
-    draft.need_presence(command.user_id)
-    draft.stopped_by = command.user_id
+    if command.user_id is not None:
+        draft.need_presence(command.user_id)
+    elif draft.call.recording.recording_id != command.recording_id:
+        return  # another one has begun since
+    draft.stopped_by, draft.stopped_for = command.user_id, command.reason
     draft.call = replace(draft.call, recording=None)
 
 

@@ -209,6 +209,10 @@ class CallService:
         """What a member asks for that a service beside this one has made a command of. Raises NotFound, and what the rules name."""
         return await self._command(call_id, command, user_id)
 
+    async def command_by_server(self, call_id: CallId, command: Command) -> Call:
+        """What no member asks for. Raises NotFound."""
+        return await self._command(call_id, command)
+
     async def member_removed(self, conversation_id: ConversationId, user_id: UserId) -> None:
         """Somebody is no longer a member: they are no longer in the conversation's call either."""
         live = await self._database.read(lambda connection: store.all_live_calls_in(connection, [conversation_id]))

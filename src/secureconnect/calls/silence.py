@@ -39,14 +39,25 @@ class Silence:
         one = call.participant(user_id)
         if one is None or not one.is_in:
             raise NotJoined("Nobody of that id is in this call.")
+        await self._mute(call_id, [str(session.session_id) for session in one.sessions], host_id, kinds)
+        return call
+
+    async def mute_by_server(self, call_id: CallId, session_id: str) -> None:
+        """Silence a session that sends more than it may, in all its media. Nothing, when it is not in the call."""
+        call = await self._calls.look(call_id)
+        owner = next((one for one in call.participants for session in one.sessions if str(session.session_id) == session_id), None)
+        if owner is not None:
+            await self._mute(call_id, [session_id], owner.user_id, ("audio", "video"), reason="bit_rate")
+
+    async def _mute(
+        self, call_id: CallId, session_ids: Sequence[str], by: UserId, kinds: Sequence[Kind], *, reason: str | None = None
+    ) -> None:
         topic = call_topic(call_id)
         kept = (await self._bus.read(topic)).retained
-        for session in one.sessions:
-            key = str(session.session_id)
-            frame = Muted(call_id, self._clock.now(), key, host_id, sorted(set(kinds)))
+        for key in session_ids:
+            frame = Muted(call_id, self._clock.now(), key, by, sorted(set(kinds)), reason)
             state = silenced(_media.decode(kept[key]) if key in kept else MediaState(), kinds)
             self._bus.publish(topic, encode(frame), retain=(key, encode(state)))
-        return call
 
 
 def silenced(state: MediaState, kinds: Sequence[str]) -> MediaState:

@@ -3,18 +3,21 @@
 The rules are in `calls.machine`: a recording begins and ends as part of its call. How films are made is in `recording.desk`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from secureconnect.calls.call import Call
 from secureconnect.calls.commands import Command, StartRecording, StopRecording, Tick
 from secureconnect.calls.service import CallService
 from secureconnect.clock import Clock
 from secureconnect.errors import Conflict, Forbidden, NotFound, NotRecording, RecordingUnavailable, Unavailable
 from secureconnect.ids import CallId, IdFactory, RecordingId, UserId
 from secureconnect.keys import InternalKeys, Purpose
+from secureconnect.recording.limits import RecordingLimits, Volume, require_room
 from secureconnect.recording.links import is_good, signature_of
 from secureconnect.recording.objects import NoSuchObject, ObjectStore, ObjectsUnavailable
 from secureconnect.recording.record import Record, Status
@@ -44,6 +47,8 @@ class Recordings:
         keys: InternalKeys,
         link_life: timedelta,
         trouble: str | None,
+        limits: RecordingLimits,
+        volume: Volume,
     ) -> None:
         self._calls = calls
         self._database = database
@@ -53,6 +58,8 @@ class Recordings:
         self._keys = keys
         self._link_life = link_life
         self._trouble = trouble
+        self._limits = limits
+        self._volume = volume
 
     async def start(self, user_id: UserId, call_id: CallId, promise: Idempotency | None = None) -> tuple[Record, bool]:
         """The recording of this call from now on, and whether it has just begun.
@@ -60,9 +67,11 @@ class Recordings:
         With a promise, a repeat gives the recording that the first request began, also when that was stopped meanwhile.
         Raises NotFound, CallEnded, NotJoined, RecordingUnavailable.
         """
-        await self._calls.get(user_id, call_id)
+        call = await self._calls.get(user_id, call_id)
         if self._trouble is not None:
             raise RecordingUnavailable(self._trouble)
+        if call.recording is None:
+            await self._require_room(user_id, call)
         fresh = self._ids.recording()
         earlier: Record | None = None
 
@@ -79,6 +88,13 @@ class Recordings:
             raise RecordingUnavailable
         record = await self._load(call.recording.recording_id)
         return record, record.recording_id == fresh
+
+    async def _require_room(self, user_id: UserId, call: Call) -> None:
+        fault = await asyncio.to_thread(self._volume.fault)
+        if fault is not None:
+            raise RecordingUnavailable(f"Nothing can be recorded now: {fault}.")
+        limits = self._limits
+        await self._database.read(lambda connection: require_room(connection, limits, call.conversation_id, user_id))
 
     async def stop(self, user_id: UserId, call_id: CallId) -> Record:
         """The recording that is over now, or was before: again is as good. Raises NotFound, NotJoined, NotRecording."""

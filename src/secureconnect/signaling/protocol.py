@@ -303,13 +303,17 @@ class TopologyFrame(Struct, frozen=True, tag="topology"):
 
 
 class RecordingFrame(Struct, frozen=True, tag="recording"):
-    """A recording has begun, or is over. `user_id`: who did that; None when it ended with the call, or for want of an SFU."""
+    """A recording has begun, or has stopped. `user_id` is who did that, None when it ended with the call or without an SFU.
+
+    `reason` is the limit at which the server stopped it: `length`, `quota`, `disk` or `bit_rate`.
+    """
 
     call_id: CallId
     timestamp: datetime
     recording_id: RecordingId
     state: Literal["started", "stopped"]
     user_id: UserId | None
+    reason: str | None = None
 
 
 class Reconnect(Struct, frozen=True, tag="reconnect"):

@@ -87,13 +87,17 @@ class Speaker(Struct, frozen=True, tag="speaker"):
 
 
 class Muted(Struct, frozen=True, tag="muted"):
-    """The host has silenced this session: its microphone (audio), its camera and screen (video), until it says otherwise itself."""
+    """The host has silenced this session: its microphone (audio), its camera and screen (video), until it says otherwise itself.
+
+    With `reason` the server has done it, and `by` is the session's own user: `bit_rate`, it sends more than it may.
+    """
 
     call_id: CallId
     timestamp: datetime
     session_id: str
     by: UserId
     kinds: list[Literal["audio", "video"]]
+    reason: str | None = None
 
 
 SFU_FRAMES: tuple[type[Struct], ...] = (SfuOffer, SfuAnswer, Layers, Speaker, Muted)

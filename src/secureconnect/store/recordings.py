@@ -57,6 +57,27 @@ async def of_call(connection: AsyncConnection, call_id: CallId, now: datetime) -
     return [_record(row) for row in await connection.execute(query)]
 
 
+async def live(connection: AsyncConnection) -> list[Record]:
+    """Those that are being recorded now."""
+    query = select(recordings).where(_table.status == Status.RECORDING, _table.stopped_at.is_(None))
+    return [_record(row) for row in await connection.execute(query)]
+
+
+async def count_live(connection: AsyncConnection) -> int:
+    """How many are being recorded now."""
+    query = select(func.count()).select_from(recordings)
+    query = query.where(_table.status == Status.RECORDING, _table.stopped_at.is_(None))
+    return int((await connection.execute(query)).scalar_one())
+
+
+async def kept_bytes(connection: AsyncConnection, conversation_id: ConversationId, user_id: UserId) -> tuple[int, int]:
+    """How many bytes of films are kept of a conversation, and of those that a user started."""
+    total = func.coalesce(func.sum(_table.bytes), 0)
+    of_conversation = await connection.execute(select(total).where(_table.conversation_id == conversation_id))
+    of_user = await connection.execute(select(total).where(_table.started_by == user_id))
+    return int(of_conversation.scalar_one()), int(of_user.scalar_one())
+
+
 async def give_up(connection: AsyncConnection, recording_id: RecordingId, now: datetime) -> None:
     """Keep it no longer: nobody is shown it from now on, and what there is of it is deleted soon."""
     await connection.execute(update(recordings).where(_table.recording_id == recording_id).values(kept_until=now))

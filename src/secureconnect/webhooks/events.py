@@ -94,8 +94,8 @@ def _of_happening(event: Happening, after: Call) -> Iterator[_Told]:
             yield _Told(EventType.CALL_MISSED, user_id, reason=str(end or RingEnd.TIMEOUT))
         case RecordingStarted(recording):
             yield _Told(EventType.RECORDING_STARTED, recording.started_by, recording_id=recording.recording_id)
-        case RecordingStopped(recording, user_id):
-            yield _Told(EventType.RECORDING_STOPPED, user_id, recording_id=recording.recording_id)
+        case RecordingStopped(recording, user_id, reason):
+            yield _Told(EventType.RECORDING_STOPPED, user_id, recording_id=recording.recording_id, reason=reason)
         case _:
             return  # who answers has joined, and that is told; sessions come and go more often than people do
 

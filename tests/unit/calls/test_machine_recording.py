@@ -44,6 +44,16 @@ def test_anybody_in_the_call_stops_it_and_is_named() -> None:
     assert not media.step(StopRecording(ANN)).changed, "again is as good"
 
 
+def test_the_server_stops_it_at_a_limit_and_says_which() -> None:
+    media = start(of(BOB))
+    recording = media.call.recording
+    assert recording is not None
+    assert not media.step(StopRecording(None, SECOND, "disk")).changed, "another recording"
+    assert media.step(StopRecording(None, FIRST, "disk")).events == (RecordingStopped(recording, None, "disk"),)
+    assert not media.call.over, "the call goes on"
+    assert not media.step(StopRecording(None, FIRST, "disk")).changed, "another node was faster"
+
+
 def test_to_start_again_changes_nothing_and_after_a_stop_it_is_another() -> None:
     media = start(of(BOB))
     again = start(media, ANN, SECOND)

@@ -38,8 +38,8 @@ const RECORDING_STATES = new Set(['started', 'stopped']);
 /**
  * Events: `change` (the snapshot), `state` ({state}), `peer` ({session_id}: its tracks or its connection changed),
  * `joined` and `left` ({session_id, user_id, display_name, reason}), `reaction` ({session_id, user_id, emoji}), `hand`
- * ({session_id, user_id, raised}), `muted` ({session_id, by, kinds}: the host silenced that session), `recording` ({recording_id, state, user_id}: who
- * started or stopped it), `quality`, `problem` ({code, detail}), `over` ({reason}).
+ * ({session_id, user_id, raised}), `muted` ({session_id, by, kinds, reason}: the host silenced that session, or the server did: `reason` is
+ * `bit_rate`), `recording` ({recording_id, state, user_id, reason}: who started or stopped it, or the limit that the server stopped it at), `quality`, `problem` ({code, detail}), `over` ({reason}).
  */
 export class Call extends EventTarget {
   /** @type {Map<string, QualityReport>} */ reports = new Map();
@@ -269,10 +269,10 @@ export class Call extends EventTarget {
   }
 
   /** The host has silenced a session: when it is this one, the switches show it. @param {Frame} frame */
-  #silenced({ session_id: id, by, kinds }) {
+  #silenced({ session_id: id, by, kinds, reason = null }) {
     if (id === this.sessionId && kinds.includes('audio')) void this.media.setMuted(true);
     if (id === this.sessionId && kinds.includes('video')) void this.media.setCamera(false);
-    this.#emit('muted', { session_id: id, by, kinds });
+    this.#emit('muted', { session_id: id, by, kinds, reason });
   }
 
   /** @param {string} id @returns {import('./paths.js').Expected} */

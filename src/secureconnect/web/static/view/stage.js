@@ -23,6 +23,7 @@ import { keyOf } from './tile.js';
 import { Tiles } from './tiles.js';
 
 const HIDE_AFTER_MS = 3_000;
+const STOP_REASONS = new Set(['length', 'quota', 'disk', 'bit_rate']);
 const REFRESH_MS = 200;
 /** Loudness of one's own voice from which the page says that the microphone is off. */
 const TALKING = 0.06;
@@ -32,6 +33,7 @@ const TALKING = 0.06;
 export class Stage {
   /** @type {(() => void)|null} */ #ringback = null;
   /** @type {string|undefined} what was said to record; undefined before anything was */ #recorded;
+  /** @type {'length'|'quota'|'disk'|'bit_rate'|null} the limit at which the server stopped the recording */ #stoppedFor = null;
   #hideAt = 0;
   #saidMutedAt = 0;
   #talkedTicks = 0;
@@ -81,6 +83,7 @@ export class Stage {
     on('hand', ({ display_name: name, raised }) => { if (raised !== false) toast(t('raised_hand', { name })); });
     on('reaction', ({ session_id: id, emoji, display_name: name }) => { this.#react(id, emoji); announce(`${name}: ${emoji}`); });
     on('muted', (detail) => this.#silenced(detail));
+    on('recording', ({ state, reason }) => { this.#stoppedFor = state === 'stopped' && STOP_REASONS.has(reason) ? reason : null; });
     on('problem', ({ detail }) => console.warn('secureconnect:', detail));
     this.media.addEventListener('lost', (event) => toast(t(`lost_${/** @type {'microphone'|'camera'} */ (/** @type {CustomEvent} */ (event).detail.source)}`), 'bad'), { signal });
     this.media.addEventListener('ended-share', () => announce(t('sharing_stopped')), { signal });
@@ -103,9 +106,13 @@ export class Stage {
     this.#playAll();
   }
 
-  /** @param {{session_id: string, by: string, kinds: ('audio'|'video')[]}} detail */
-  #silenced({ session_id: id, by, kinds }) {
+  /** @param {{session_id: string, by: string, kinds: ('audio'|'video')[], reason: string|null}} detail */
+  #silenced({ session_id: id, by, kinds, reason }) {
     if (id !== this.call.sessionId) return;
+    if (reason === 'bit_rate') {
+      toast(t('silenced_bit_rate'), 'bad');
+      return;
+    }
     for (const kind of kinds) toast(t(kind === 'audio' ? 'muted_by' : 'camera_off_by', { name: nameIn(this.call.record, by) ?? '' }));
   }
 
@@ -156,7 +163,7 @@ export class Stage {
     const before = this.#recorded;
     this.#recorded = now;
     if (now === (before ?? '')) return;
-    toast(!now ? t('recording_stopped') : before === undefined ? recordingWords(record, ownId) : startedWords(record, ownId));
+    toast(!now ? t(this.#stoppedFor ? `recording_stopped_${this.#stoppedFor}` : 'recording_stopped') : before === undefined ? recordingWords(record, ownId) : startedWords(record, ownId));
   }
 
   #stateWords() {
