@@ -10,6 +10,7 @@ from secureconnect.accounts.devices import Platform
 from secureconnect.calls.call import RingEnd
 from secureconnect.calls.trace import DeviceOutcome, TraceEvent
 from secureconnect.push import Kind, Provider
+from secureconnect.recording.limits import StopReason
 from secureconnect.recording.record import Status
 
 STATIC = Path(__file__).parents[2] / "src/secureconnect/web/static"
@@ -48,3 +49,4 @@ def test_everything_that_can_happen_to_a_ring_has_words() -> None:
 
 def test_everything_that_can_become_of_a_recording_has_words() -> None:
     assert {f"recording_{status}" for status in Status} <= WORDS.keys()
+    assert {f"recording_stopped_{reason}" for reason in StopReason} <= WORDS.keys()

@@ -26,9 +26,10 @@ export async function signInSilently(api, waiting, userId = rememberedUser()) {
       if (link) return await api.login(link.email, link.password, browserId());
       return userId ? await api.resume(userId) : null;
     } catch (error) {
-      if (!(error instanceof ApiError) || (error.status !== 0 && error.status < 500)) return null;
+      const isPassing = error instanceof ApiError && (error.status === 0 || error.status === 429 || error.status >= 500);
+      if (!isPassing) return null;
       waiting();
-      await new Promise((resolve) => { setTimeout(resolve, RETRY_MS); });
+      await new Promise((resolve) => { setTimeout(resolve, Math.max(RETRY_MS, (error.retryAfter ?? 0) * 1000)); });
     }
   }
 }

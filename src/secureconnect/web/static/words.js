@@ -294,6 +294,8 @@ const WORDS = {
   problem_too_many_participants: ['Too many people for one call.', 'Quá nhiều người cho một cuộc gọi.'],
   problem_answered_elsewhere: ['Answered on another device.', 'Đã trả lời trên thiết bị khác.'],
   problem_rate_limited: ['Too fast. Wait a moment and try again.', 'Quá nhanh. Chờ một chút rồi thử lại.'],
+  problem_too_often: ['Too many requests. Try again in {n} s.', 'Quá nhiều yêu cầu. Hãy thử lại sau {n} giây.'],
+  problem_too_often_minutes: ['Too many requests. Try again in {n} min.', 'Quá nhiều yêu cầu. Hãy thử lại sau {n} phút.'],
   problem_not_found: ['This is not there any more.', 'Mục này không còn nữa.'],
 };
 
@@ -325,6 +327,10 @@ export function has(key) {
 /** What went wrong, for people. @param {unknown} error @returns {string} */
 export function problemText(error) {
   if (!(error instanceof ApiError)) return String(error);
+  if (error.status === 429 && error.retryAfter) {
+    const minutes = Math.ceil(error.retryAfter / 60);
+    return error.retryAfter > 90 ? t('problem_too_often_minutes', { n: minutes }) : t('problem_too_often', { n: error.retryAfter });
+  }
   const key = `problem_${error.code}`;
   return key in WORDS ? t(/** @type {Key} */ (key)) : error.message;
 }

@@ -9,6 +9,9 @@
 
 /** Seconds before its end at which an access token counts as too old to open a socket with. */
 const TOKEN_MARGIN_S = 60;
+/** Times that a GET is sent when the answer is 429, and the longest `Retry-After` that is waited for, seconds. */
+const ATTEMPTS = 3;
+const LONGEST_WAIT_S = 20;
 
 /** A problem answer (RFC 9457), or `status` 0 with code `offline` when no answer came. */
 export class ApiError extends Error {
@@ -250,8 +253,8 @@ export class Api extends EventTarget {
   /**
    * One authorized request; a token that the server no longer takes is refreshed once.
    * @param {string} method @param {string} path @param {object} [body] @param {string} [key] `Idempotency-Key`
-   * @returns {Promise<any>} the JSON answer, null for 204
-   * @throws {ApiError}
+   * @returns {Promise<any>} the JSON answer, null for 204; a GET that is answered with 429 waits `Retry-After` and is sent again
+   * @throws {ApiError} with `retryAfter` when the request came too often
    */
   async request(method, path, body, key) {
     const idempotency = key ?? (method === 'POST' ? newId() : undefined);
@@ -295,12 +298,18 @@ export class Api extends EventTarget {
     if (token) headers.authorization = `Bearer ${token}`;
     if (key) headers['idempotency-key'] = key;
     const init = { method, headers, body: body === undefined ? undefined : JSON.stringify(body), keepalive: path.endsWith('/leave') };
-    const response = await fetch(this.origin + path, init).catch((cause) => {
-      throw new ApiError(0, { code: 'offline', title: String(cause) });
-    });
-    if (response.ok) return response.status === 204 ? null : response.json();
-    const problem = await response.json().catch(() => ({}));
-    const wait = Number(response.headers.get('retry-after'));
-    throw new ApiError(response.status, problem, wait > 0 ? wait : null);
+    for (let attempt = 1; ; attempt += 1) {
+      const response = await fetch(this.origin + path, init).catch((cause) => {
+        throw new ApiError(0, { code: 'offline', title: String(cause) });
+      });
+      if (response.ok) return response.status === 204 ? null : response.json();
+      const problem = await response.json().catch(() => ({}));
+      const wait = Number(response.headers.get('retry-after'));
+      // What only reads waits a little when it came too often; what a person does is theirs to repeat.
+      if (response.status !== 429 || method !== 'GET' || attempt === ATTEMPTS || !(wait > 0 && wait <= LONGEST_WAIT_S)) {
+        throw new ApiError(response.status, problem, wait > 0 ? wait : null);
+      }
+      await new Promise((resolve) => { setTimeout(resolve, wait * 1000); });
+    }
   }
 }
