@@ -79,6 +79,7 @@ FLOORS: dict[str, int] = {
     "robot": 4,
     "load": 4,
     "config": 5,
+    "recording_settings": 5,
     "data_dir": 6,
     "account_services": 6,
     "operator_access": 6,
@@ -151,8 +152,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "limits": ("ops.ratelimit",),
     "obstore": ("recording.objects",),
     "prometheus_client": ("ops.metrics",),
-    "pydantic": ("config",),
-    "pydantic_settings": ("config",),
+    "pydantic": ("config", "recording_settings"),
+    "pydantic_settings": ("config", "recording_settings"),
     "cyclopts": ("cli", "command_line", "user_commands", "installer.commands", "robot", "load"),
     "aiortc": ("robot",),
 }

@@ -18,7 +18,7 @@ from secureconnect.bus.address import SCHEMES, address_of
 from secureconnect.http.origins import NULL, parse_origin
 from secureconnect.media.ice import TurnServer
 from secureconnect.media.pool import SfuServer
-from secureconnect.recording import objects
+from secureconnect.recording_settings import RecordingSettings
 from secureconnect.webhooks.signing import read_secrets
 
 PREFIX = "SECURECONNECT_"
@@ -36,7 +36,7 @@ class ConfigurationError(Exception):
     """A setting is unknown or unusable; the message names it and says what to write instead."""
 
 
-class Settings(BaseSettings):
+class Settings(RecordingSettings):
     """The whole configuration, frozen."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
@@ -159,31 +159,6 @@ class Settings(BaseSettings):
     )
     sfu_capacity: int = Field(32, ge=3, le=100, description="People in a call through an SFU; without one it is four.")
     sfu_kbps: int = Field(2500, ge=64, description="The most that one session may send to an SFU, kilobits a second.")
-    recording: Literal["auto", "off"] = Field(
-        "auto", description="auto: calls can be recorded where an SFU, janus-pp-rec and ffmpeg are installed; off: none."
-    )
-    recording_dir: Path | None = Field(
-        None,
-        description="Folder that SFUs write recordings to and this process reads; default in data_dir. With sfu_servers it must be "
-        "set, shared with them and with all nodes, and have the same name everywhere.",
-    )
-    recording_store: str | None = Field(
-        None,
-        description="Where finished recordings are kept: file:///a/folder or s3://bucket/prefix; default in data_dir. "
-        "With a shared database it must be set.",
-    )
-    recording_hours: float = Field(4.0, gt=0, le=24, description="How long one recording may be, hours.")
-    recordings_at_once: int = Field(20, ge=1, description="How many calls may be recorded at the same time, on all nodes.")
-    recording_conversation_gib: float = Field(50.0, gt=0, description="How much the recordings of a conversation may take, GiB.")
-    recording_user_gib: float = Field(50.0, gt=0, description="How much the recordings that a user started may take, GiB.")
-    recording_free_gib: float = Field(
-        2.0, ge=0, description="How much stays free on the volume of recording_dir, GiB; below, recordings stop."
-    )
-    recording_disk_percent: int = Field(
-        90, ge=1, le=100, description="How full the volume of recording_dir may be, percent; above, recordings stop."
-    )
-    recording_days: int = Field(30, ge=1, description="How long a recording is kept, days.")
-    recording_link_seconds: int = Field(3600, ge=60, le=604_800, description="How long a link to a recording works, seconds.")
     vapid_private_key: SecretStr | None = Field(
         None, description="Key for Web Push, PEM or 32 bytes as base64url; made and kept in data_dir when absent."
     )
@@ -302,14 +277,6 @@ class Settings(BaseSettings):
         if self.turn_servers and self.turn_secret is None:
             raise ValueError("turn_servers: without turn_secret nobody could use them; set it to their static-auth-secret")
         return self
-
-    @field_validator("recording_store")
-    @classmethod
-    def _known_store(cls, value: str | None) -> str | None:
-        fault = objects.fault_of(value) if value is not None else None
-        if fault is not None:
-            raise ValueError(fault)
-        return value
 
     @field_validator("sfu_ports")
     @classmethod

@@ -69,8 +69,8 @@ def limits_of(settings: Settings) -> RecordingLimits:
     return RecordingLimits(
         seconds=settings.recording_hours * 3600,
         at_once=settings.recordings_at_once,
-        conversation_bytes=int(settings.recording_conversation_gib * GIBIBYTE),
-        user_bytes=int(settings.recording_user_gib * GIBIBYTE),
+        conversation_bytes=int(settings.recording_quota_gib * GIBIBYTE),
+        user_bytes=int(settings.recording_quota_gib * GIBIBYTE),
         free_bytes=int(settings.recording_free_gib * GIBIBYTE),
         disk_share=settings.recording_disk_percent / 100,
         session_kbps=settings.sfu_kbps,

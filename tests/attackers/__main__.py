@@ -9,12 +9,15 @@ import sys
 
 from tests.attackers.attacks import ATTACKS
 from tests.attackers.stage import stage
+from tests.attackers.strangers import STRANGERS
 from tests.attackers.verdict import Result, table
+
+EVERY_ATTACK = (*ATTACKS, *STRANGERS)
 
 
 async def play(arguments: argparse.Namespace) -> list[Result]:
     results = []
-    chosen = [attack for attack in ATTACKS if not arguments.only or attack.__name__ in arguments.only]
+    chosen = [attack for attack in EVERY_ATTACK if not arguments.only or attack.__name__ in arguments.only]
     for bus in arguments.bus:
         for attack in chosen:
             # A server of its own for each: what one leaves behind is not laid to the next.
@@ -32,7 +35,7 @@ def main() -> int:
     parser.add_argument("--calm", type=float, default=15.0, help="seconds without an attack, to compare with")
     parser.add_argument("--calls", type=int, default=50)
     parser.add_argument("--bus", nargs="+", choices=("memory", "redis"), default=["memory", "redis"])
-    parser.add_argument("--only", nargs="+", choices=[attack.__name__ for attack in ATTACKS])
+    parser.add_argument("--only", nargs="+", choices=[attack.__name__ for attack in EVERY_ATTACK])
     results = asyncio.run(play(parser.parse_args()))
     faults = [f"{result.name}: {fault}" for result in results for fault in result.faults()]
     print("\n".join(faults) or f"{len(results)} attacks came to nothing")
