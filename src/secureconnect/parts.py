@@ -118,8 +118,7 @@ class Parts:
         self.webhooks = self._make_webhooks()
         self.films = self._make_films()
         self.calls = self._make_calls()
-        self.recordings = self._make_recordings()
-        self.silence = Silence(self.calls, self.bus, self.clock)
+        self.recordings, self.silence = self._make_recordings(), Silence(self.calls, self.bus, self.clock)
         self.quality = self._make_quality()
         self.timers = self._make_timers()
 
