@@ -46,6 +46,7 @@ class Application(Parts):
             "bus": self.bus.run,  # the first to begin, the last to end
             "timers": self.timers.run,
             "pings": self.sockets.keep_alive,
+            "lifetimes": self.lifetimes.run,
             "pushes": self.outbox.run,
             "sfu": self.sfu.run,
             "quality": self.quality.run,

@@ -77,10 +77,7 @@ class Settings(RecordingSettings):
     )
     access_token_seconds: int = Field(900, ge=30, description="Life of an access token, seconds.")
     max_token_seconds: int = Field(
-        86_400,
-        ge=60,
-        description="The longest life of an access token that is accepted (exp less iat), seconds; never less than "
-        "access_token_seconds.",
+        86_400, ge=60, description="The longest life of an access token that is accepted, seconds; or access_token_seconds."
     )
     account_tokens: Literal["signed-in", "any"] = Field(
         "signed-in",
@@ -134,6 +131,7 @@ class Settings(RecordingSettings):
     )
     turn_secret: SecretStr | None = Field(None, description="What our TURN servers sign with: coturn's static-auth-secret.")
     turn_seconds: int = Field(3600, ge=60, description="How long credentials for TURN open an allocation, seconds.")
+    turn_mbps: int = Field(12_000, ge=12, description="The most that our own coturn relays in all, megabits a second.")
     region: str | None = Field(None, description="Where this node stands: its clients are given the TURN servers of this region.")
     turn: Literal["auto", "off"] = Field(
         "auto", description="auto: serve runs a coturn of its own when it is installed and turn_servers is empty."

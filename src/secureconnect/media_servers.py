@@ -78,6 +78,7 @@ def turn_options(settings: Settings, secret: str, *, port: int | None = None, tl
         port=coturn.free_port(address, settings.turn_port if port is None else port),
         tls_port=coturn.free_port(address, settings.turn_tls_port if tls_port is None else tls_port),
         external_ip=str(settings.turn_external_ip) if settings.turn_external_ip else None,
+        mbps=settings.turn_mbps,
         certificate=settings.tls_certificate,
         key=settings.tls_key,
     )

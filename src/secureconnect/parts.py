@@ -16,6 +16,7 @@ from litestar import Litestar
 
 from secureconnect.account_services import AccountServices
 from secureconnect.accounts.devices import DeviceService
+from secureconnect.accounts.grant import Grant
 from secureconnect.accounts.sign_in_limits import SignInLimits
 from secureconnect.api.http import Services, create_api
 from secureconnect.api.problems import plain_answer
@@ -66,6 +67,7 @@ from secureconnect.senders import make_senders, make_webhook_sender
 from secureconnect.sfu_servers import SfuServers
 from secureconnect.signaling.call_socket import CallSockets
 from secureconnect.signaling.inbox import InboxSockets
+from secureconnect.signaling.lifetime import Lifetimes
 from secureconnect.signaling.outgoing import Outgoing
 from secureconnect.signaling.protocol import Limits
 from secureconnect.signaling.relay_timer import RelayTimer
@@ -125,10 +127,10 @@ class Parts:
         # How they reach it
         self.turn = own_turn(settings, self.keys, self.clock)
         self.ice = ice_servers(settings, self.clock, self.turn)
+        self.lifetimes, self.health = self._make_lifetimes(), self._make_health()
         self.at_sfu = self.sfu.seats(self.calls, self.bus, self.metrics, node=str(self.node_id))
         self.call_sockets = self._make_call_sockets(ResumeTokens(self.keys))
         self.sockets = self._make_sockets()
-        self.health = self._make_health()
         self.limiter = make_limiter(settings, self.clock, self.metrics)
         self._show_metrics()
         self.api = self._make_api()
@@ -249,6 +251,10 @@ class Parts:
             on_report=lambda report, mos: self.metrics.note_report(report.rtt_ms, report.loss, mos),
         )
 
+    def _make_lifetimes(self) -> Lifetimes:
+        authenticate, unix_time = self.accounts.authenticate, self.clock.unix_time
+        return Lifetimes(revocations=self.revocations, authenticate=authenticate, unix_time=unix_time, spawn=self._spawn)
+
     def _make_call_sockets(self, tokens: ResumeTokens) -> CallSockets:
         return CallSockets(
             calls=self.calls,
@@ -257,9 +263,11 @@ class Parts:
             unix_time=self.clock.unix_time,
             tokens=tokens,
             timer=RelayTimer(self.clock.monotonic, self.metrics.relay_seconds.observe),
-            ice_servers=self.ice.servers_for,
+            ice_servers=lambda grant: self.ice.servers_for(grant.user_id, grant.expires_at),
             limits=Limits(grace_seconds=self.settings.grace_seconds),
             limited=self.settings.rate_limits == "on",
+            lifetimes=self.lifetimes,
+            revocations=self.revocations,
             on_report=lambda seat, report: self.quality.take(seat.call_id, seat.user_id, seat.session.session_id, report),
             at_sfu=self.at_sfu,
             spawn=self._spawn,
@@ -273,13 +281,14 @@ class Parts:
             ringing_for=self.calls.ringing_for,
             receipts=self.receipts,
             limited=settings.rate_limits == "on",
+            lifetimes=self.lifetimes,
             on_ring=self.metrics.ring_seconds.labels("socket").observe,
         )
         endpoints = {"video": {"/v1/calls/ws/signaling": self.call_sockets.admit}, "chat": {"/v1/ws/events": inboxes.admit}}
         return Sockets(
             gate=Gate(
                 endpoints={path: admit for name in settings.served for path, admit in endpoints.get(name, {}).items()},
-                authenticate=self._authenticate,
+                authenticate=self._admit,
                 origins=self.place.origins,
                 proxies=self.place.proxies,
             ),
@@ -288,6 +297,7 @@ class Parts:
             max_sockets=settings.max_sockets,
             ping_seconds=settings.ping_seconds,
             outgoing=Outgoing(sockets_per_user=settings.sockets_per_user, total=settings.send_buffer_mib * 1024 * 1024),
+            lifetimes=self.lifetimes,
         )
 
     def _make_health(self) -> Health:
@@ -354,10 +364,10 @@ class Parts:
     async def _on_device_revoked(self, user_id: UserId, device_id: DeviceId) -> None:
         await self.calls.device_revoked(user_id, device_id)
 
-    async def _authenticate(self, token: str) -> UserId:
-        user_id = (await self.accounts.authenticate(token)).user_id
-        self.limiter.hit_here([Use("socket", str(user_id))])
-        return user_id
+    async def _admit(self, token: str) -> Grant:
+        grant = await self.lifetimes.authenticate(token)
+        self.limiter.hit_here([Use("socket", str(grant.user_id))])
+        return grant
 
     def _refusal(self, error: ServiceError) -> tuple[dict[str, str], bytes]:
         self.metrics.refusals.labels(error.code).inc()

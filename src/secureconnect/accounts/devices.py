@@ -110,8 +110,10 @@ class DeviceService:
             await store.remove_device(connection, user_id, device_id)
             return await revoke_device(connection, user_id, device_id, now)
 
-        self._revocations.announce_sign_ins(await self._database.transact(work))
+        families = await self._database.transact(work)
+        # The event first: sockets close soon after the other.
         self._bus.publish(user_topic(user_id), encode(DeviceRevoked(device_id, now)))
+        self._revocations.announce_sign_ins(families)
         await self._on_revoked(user_id, device_id)
 
     async def of_user(self, user_id: UserId) -> list[Device]:

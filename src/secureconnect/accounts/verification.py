@@ -24,6 +24,7 @@ from secureconnect.accounts.credentials import DEVICE_CLAIM, OWN_ALGORITHM
 from secureconnect.accounts.jwks import KeyRing
 from secureconnect.clock import Clock
 from secureconnect.errors import TokenExpired, Unauthenticated
+from secureconnect.signaling.protocol import MAX_TOKEN_CHARS
 from secureconnect.store.unicode import is_storable
 
 OUTSIDE_ALGORITHMS = ("RS256", "ES256", "EdDSA", "Ed25519")
@@ -31,7 +32,6 @@ OUTSIDE_ALGORITHMS = ("RS256", "ES256", "EdDSA", "Ed25519")
 LEEWAY_SECONDS = 10
 """How far the clocks of nodes and providers may differ. A token lives at most this much longer than it says."""
 MAX_LIFETIME = timedelta(hours=24)
-MAX_TOKEN_CHARS = 8192
 MAX_IDENTITY_CHARS = 255
 """What the columns for issuer and subject hold; OpenID Connect Core, section 2, allows a subject no more."""
 

@@ -52,7 +52,7 @@ def event_frames() -> list[type[Struct]]:
 
 def device_reports() -> list[type[Struct]]:
     """Every message a device may send on the events socket."""
-    return [reports.Shown]
+    return [reports.Shown, reports.DeviceAuth]
 
 
 def _is_message(kind: type) -> bool:

@@ -232,7 +232,9 @@ async def history(
     "/v1/calls/{call_id:uuid}/ice-servers",
     tags=["calls"],
     summary="STUN and TURN servers",
-    description="What the browser's RTCPeerConnection takes as `iceServers`. TURN credentials are this user's in this call.",
+    description=(
+        "What the browser's RTCPeerConnection takes as `iceServers`. TURN credentials expire with the token or a minute later."
+    ),
     responses=problems(404),
 )
 async def ice_servers(
@@ -243,7 +245,7 @@ async def ice_servers(
     region: Annotated[str | None, QueryParameter(description="TURN servers near there, instead of near this node.")] = None,
 ) -> IceServers:
     await calls.get(principal.user_id, call_id)
-    offered = ice.offer(principal.user_id, call_id, region)
+    offered = ice.offer(principal.user_id, principal.grant.expires_at, region=region)
     return IceServers(offered.servers, offered.expires_at)
 
 
@@ -251,7 +253,7 @@ async def ice_servers(
     "/v1/ice-servers",
     tags=["calls"],
     summary="STUN and TURN servers for a test",
-    description="For a test of the network before a call. TURN credentials are this user's outside any call.",
+    description="For a test of the network before a call. TURN credentials are this user's, and good for two minutes.",
     responses=problems(),
 )
 async def ice_servers_for_a_test(
@@ -259,7 +261,7 @@ async def ice_servers_for_a_test(
     ice: Ice,
     region: Annotated[str | None, QueryParameter(description="TURN servers near there, instead of near this node.")] = None,
 ) -> IceServers:
-    offered = ice.offer(principal.user_id, None, region)
+    offered = ice.offer(principal.user_id, principal.grant.expires_at, region=region, is_test=True)
     return IceServers(offered.servers, offered.expires_at)
 
 

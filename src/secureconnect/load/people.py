@@ -18,7 +18,7 @@ from secureconnect.load.rest import Rest
 T = TypeVar("T")
 
 ISSUER = "secureconnect"
-TOKEN_SECONDS = 3600
+TOKEN_SECONDS = 86_400
 AT_ONCE = 16
 
 

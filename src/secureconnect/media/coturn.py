@@ -14,6 +14,8 @@ from secureconnect.media.child import Program
 from secureconnect.media.ice import TurnServer
 
 PROGRAM = "turnserver"
+MAX_BYTES_PER_SECOND = 1_500_000
+"""Of one allocation, each way. coturn reserves as much of its capacity for each (`bps-capacity`)."""
 
 FORBIDDEN = (
     "0.0.0.0-0.255.255.255",
@@ -47,8 +49,9 @@ FORBIDDEN = (
 
 @dataclass(frozen=True)
 class CoturnOptions:
-    """What differs from one coturn to the next. `external_ip` is the public address that a NAT maps to `address`.
+    """What differs from one coturn to the next.
 
+    `external_ip` is the public address that a NAT maps to `address`, `mbps` what it relays in all, megabits a second each way.
     Credentials made with `former_secret` are accepted too.
     """
 
@@ -58,6 +61,7 @@ class CoturnOptions:
     tls_port: int = 5349
     external_ip: str | None = None
     realm: str = "secureconnect"
+    mbps: int = 12_000
     relay_ports: tuple[int, int] = (49152, 65535)
     certificate: Path | None = None
     key: Path | None = None
@@ -77,7 +81,7 @@ def configuration(options: CoturnOptions, *, log_to: str = "stdout") -> str:
         if options.has_tls
         else ["no-tls"]
     )
-    former = [f"static-auth-secret={options.former_secret}"] if options.former_secret else []
+    secrets = filter(None, (options.secret, options.former_secret))
     lines = [
         "# Where it listens, and from where it relays",
         f"listening-ip={options.address}",
@@ -92,15 +96,15 @@ def configuration(options: CoturnOptions, *, log_to: str = "stdout") -> str:
         "# Who may: names that say until when, signed with a secret that SecureConnect knows too",
         "fingerprint",
         "use-auth-secret",
-        f"static-auth-secret={options.secret}",
-        *former,
+        *(f"static-auth-secret={secret}" for secret in secrets),
         f"realm={options.realm}",
         "stale-nonce=600",
         "",
-        "# How much: allocations of one user in one call (each transport to each of the others), of all; bytes a second of one",
+        "# How much: allocations of one user (each transport to each of the others), of all; bytes a second of one, of all",
         "user-quota=48",
         "total-quota=4800",
-        "max-bps=1500000",
+        f"max-bps={MAX_BYTES_PER_SECOND}",
+        f"bps-capacity={options.mbps * 125_000}",
         "",
         "# What it never does",
         "no-cli",

@@ -1,7 +1,8 @@
 """The ICE servers that clients are given (RFC 8445), with credentials that expire. Called by api.calls and at a socket's welcome.
 
 Credentials are those of a TURN server's REST API (draft-uberti-behave-turn-rest-00; coturn's `use-auth-secret`): the server keeps
-no list of users, it only knows the secret. They are counted by user and call, so that a quota is one user's in one call.
+no list of users, it only knows the secret. The name in a credential is the user's, so coturn's `user-quota` is one user's in all.
+It cannot be revoked, so it ends soon: with the access token that it was asked with, or a minute later.
 """
 
 import base64
@@ -9,13 +10,17 @@ import hashlib
 import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 from secureconnect.clock import Clock
-from secureconnect.ids import CallId, UserId
+from secureconnect.ids import UserId
 from secureconnect.signaling.protocol import IceServer
 
+TEST_LIFETIME = timedelta(minutes=2)
+"""For a test of the network outside a call."""
+BEYOND_TOKEN = timedelta(minutes=1)
+"""How much longer than the access token a credential is good: the client gathers candidates with it, and renews the token."""
 PORTS = {"turn": 3478, "turns": 5349}
 
 
@@ -86,18 +91,27 @@ class IceServerList:
         self._lifetime = lifetime
         self._own = own
 
-    def servers_for(self, user_id: UserId, call_id: CallId) -> list[IceServer]:
-        """For this user in this call, in the region of this node."""
-        return self.offer(user_id, call_id).servers
+    def servers_for(self, user_id: UserId, token_expires_at: float) -> list[IceServer]:
+        """For this user in a call, in the region of this node; see `offer`."""
+        return self.offer(user_id, token_expires_at).servers
 
-    def offer(self, user_id: UserId, call_id: CallId | None, region: str | None = None) -> Offered:
-        """For this user in this call, or in none (a test before it), in `region`, or that of this node."""
+    def offer(self, user_id: UserId, token_expires_at: float, *, region: str | None = None, is_test: bool = False) -> Offered:
+        """The servers that a user may use, with a credential that expires.
+
+        Args:
+            user_id: the user, by whom allocations are counted.
+            token_expires_at: when the access token that asks expires, seconds since 1970. The credential ends a minute later.
+            region: where the TURN servers should stand; None: where this node does.
+            is_test: for a test outside a call, with a credential of two minutes.
+        """
         servers, secret = self._of_region(region or self._region)
         if not servers:
             return Offered(self._stun, None)
+        by_token = datetime.fromtimestamp(token_expires_at, UTC) + BEYOND_TOKEN
+        by_itself = self._clock.now() + (min(TEST_LIFETIME, self._lifetime) if is_test else self._lifetime)
         # Whole seconds, as the username says it.
-        expires_at = (self._clock.now() + self._lifetime).replace(microsecond=0)
-        username, credential = turn_credentials(secret, f"{user_id}.{call_id or 'test'}", expires_at)
+        expires_at = min(by_token, by_itself).replace(microsecond=0)
+        username, credential = turn_credentials(secret, str(user_id), expires_at)
         opened = [IceServer(urls=one.urls, username=username, credential=credential) for one in servers]
         return Offered([*self._stun, *opened], expires_at)
 

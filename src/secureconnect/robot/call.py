@@ -21,6 +21,7 @@ from secureconnect.robot.sockets import SignalingSocket
 from secureconnect.robot.sources import Source
 from secureconnect.robot.switching import Switching
 from secureconnect.robot.wire import (
+    Authenticated,
     CallChanged,
     Description,
     IceCandidate,
@@ -123,6 +124,8 @@ class CallSession:
         match signal:
             case Welcome(resumed=False):
                 await self._begin(signal)
+            case Welcome(ice_servers=servers) | Authenticated(ice_servers=[*servers]):
+                self._ice_servers = servers
             case Description(type="offer", session_id=session):
                 self._peer(session).receive(signal)
             case Description(session_id=session) | IceCandidate(session_id=session) if session in self.peers:

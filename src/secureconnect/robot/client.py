@@ -73,10 +73,15 @@ class Client:
     async def me(self) -> User:
         return await self._ask(User, "GET", "/v1/users/me")
 
-    async def access_token(self) -> str:
-        """A token that is good for a while, renewed first when it is about to end."""
+    @property
+    def can_renew(self) -> bool:
+        """Whether a new token can be had when this one expires: not when it was made elsewhere."""
+        return self._credentials is not None or self._refresh_token is not None
+
+    async def access_token(self, at_least: float = RENEW_SECONDS) -> str:
+        """A token that is good for at least so many seconds, renewed first if it is not."""
         async with self._renewing:
-            if self._access_token is None or self._clock.monotonic() > self._ends_at - RENEW_SECONDS:
+            if self._access_token is None or self._clock.monotonic() > self._ends_at - max(at_least, RENEW_SECONDS):
                 await self._renew()
             assert self._access_token is not None
             return self._access_token

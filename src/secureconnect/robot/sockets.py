@@ -20,9 +20,11 @@ from secureconnect.ids import CallId, SessionId
 from secureconnect.robot.backoff import Backoff
 from secureconnect.robot.client import Client
 from secureconnect.robot.problems import ProblemError, UnreachableError, problem
+from secureconnect.robot.renewal import REF, TokenRenewal
 from secureconnect.robot.snapshot import Snapshot, after, opening
 from secureconnect.robot.wire import (
     Ack,
+    Authenticated,
     EventsWelcome,
     Notice,
     Reconnect,
@@ -36,6 +38,8 @@ from secureconnect.robot.wire import (
 
 log = structlog.get_logger(__name__)
 
+REVOKED, EXPIRED = 4003, 4004
+"""The close codes that say: the token that opened this socket counts no more."""
 LEFT = 1000
 """The close code that says: you left, the call ended, or another socket of yours took over. Nothing to come back to."""
 GOODBYE_SECONDS = 2.0
@@ -50,6 +54,7 @@ class Dialer:
         self._clock = clock
         self._backoff = Backoff(random)
         self._wait = 0.0
+        self.token: str | None = None
 
     def wait(self, seconds: float) -> None:
         """The next attempt begins no sooner than in `seconds`."""
@@ -58,6 +63,12 @@ class Dialer:
     def failed(self) -> None:
         """The connection was lost, or there was none."""
         self.wait(self._backoff.failed())
+
+    def lost(self, closed: ConnectionClosed) -> None:
+        """The connection is gone; when that is because of its token, the next one takes another."""
+        if self.token is not None and closed.rcvd is not None and closed.rcvd.code in (REVOKED, EXPIRED):
+            self._client.expire(self.token)
+        self.failed()
 
     def succeeded(self) -> None:
         """The server greeted us: what failed before counts no more."""
@@ -77,7 +88,8 @@ class Dialer:
             try:
                 return await self._open(f"{address}?{present}" if present else address)
             except ProblemError as refusal:
-                if refusal.code != "token_expired" and not refusal.passing and refusal.status < 500:
+                is_curable = refusal.code == "token_expired" and self._client.can_renew
+                if not is_curable and not refusal.passing and refusal.status < 500:
                     raise
                 log.debug("socket refused", path=path, code=refusal.code)
                 self.wait(refusal.retry_after or 0.0)
@@ -87,7 +99,7 @@ class Dialer:
                 self.failed()
 
     async def _open(self, address: str) -> ClientConnection:
-        token = await self._client.access_token()
+        token = self.token = await self._client.access_token()
         try:
             return await connect(
                 address,
@@ -115,6 +127,7 @@ class EventsSocket:
         self.cursor: str | None = None
         self._device_id = client.device_id
         self._dialer = Dialer(client, clock=clock, random=random)
+        self._renewal = TokenRenewal(client, clock)
         self._connection: ClientConnection | None = None
         self._closed = False
 
@@ -128,25 +141,32 @@ class EventsSocket:
                 self._connection = await self._dialer.dial("/v1/ws/events", self._position)
             try:
                 notice = decode_notice(await self._connection.recv())
-            except ConnectionClosed:
+            except ConnectionClosed as closed:
                 self._connection = None
-                self._dialer.failed()
+                self._renewal.stop()
+                self._dialer.lost(closed)
                 continue
             if notice is None:
+                continue
+            if isinstance(notice, Authenticated):
+                self._renewal.plan(self._connection, notice.token_expires_in)
                 continue
             if isinstance(notice, Reconnect):
                 self._dialer.wait(notice.after_ms / 1000)
                 await self._connection.close(1000)
+                self._renewal.stop()
                 self._connection = None
                 continue
             if isinstance(notice, EventsWelcome):
                 self._dialer.succeeded()
+                self._renewal.plan(self._connection, notice.token_expires_in)
             self.cursor = notice.cursor
             return notice
         raise StopAsyncIteration
 
     async def close(self) -> None:
         self._closed = True
+        self._renewal.stop()
         if self._connection is not None:
             await self._connection.close()
 
@@ -170,6 +190,7 @@ class SignalingSocket:
         self._resume: str | None = None
         self._attempts = 0
         self._dialer = Dialer(client, clock=clock, random=random)
+        self._renewal = TokenRenewal(client, clock)
         self._connection: ClientConnection | None = None
         self._outbox = Outbox()
         self._writing = asyncio.Lock()
@@ -187,7 +208,7 @@ class SignalingSocket:
             try:
                 signal = decode_signal(await self._connection.recv())
             except ConnectionClosed as closed:
-                self._lost()
+                self._lost(closed)
                 if closed.rcvd is not None and closed.rcvd.code == LEFT:
                     self._closed = True
                 continue
@@ -219,6 +240,7 @@ class SignalingSocket:
     async def close(self) -> None:
         """Let go of the socket without leaving: the participant shows as reconnecting."""
         self._closed = True
+        self._renewal.stop()
         if self._connection is not None:
             await self._connection.close()
 
@@ -227,10 +249,11 @@ class SignalingSocket:
         place = {"call_id": self._call_id, "device_id": self._client.device_id, "attempt": self._attempts}
         return place if self._resume is None else place | {"resume": self._resume, "seq": self.seq}
 
-    def _lost(self) -> None:
+    def _lost(self, closed: ConnectionClosed) -> None:
         self._connection = None
         self._greeted = False
-        self._dialer.failed()
+        self._renewal.stop()
+        self._dialer.lost(closed)
 
     async def _note(self, signal: Signal) -> None:
         if self.snapshot is not None:
@@ -239,6 +262,12 @@ class SignalingSocket:
             case Welcome():
                 self._greet(signal)
                 await self._write()
+                if self._connection is not None:
+                    self._renewal.plan(self._connection, signal.token_expires_in)
+            case Authenticated(token_expires_in=seconds) if self._connection is not None:
+                self._renewal.plan(self._connection, seconds)
+            case Refused(ref=ref) if ref == REF:
+                log.debug("token not renewed", reason=signal.detail)
             case Relayed(seq=seq):
                 self.seq = seq
             case Ack(ref=ref) | Refused(ref=str(ref)):
@@ -246,6 +275,7 @@ class SignalingSocket:
             case Reconnect(after_ms=after_ms) if self._connection is not None:
                 self._dialer.wait(after_ms / 1000)
                 await self._connection.close(1000)
+                self._renewal.stop()
                 self._connection = None
                 self._greeted = False
 

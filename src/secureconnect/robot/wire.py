@@ -128,6 +128,12 @@ class Welcome(Shape, frozen=True, kw_only=True):
     topology: str = "p2p"
     epoch: int = 0
     ice_servers: list[IceServer] = []
+    token_expires_in: int | None = None
+
+
+class Authenticated(Shape, frozen=True, kw_only=True):
+    token_expires_in: int
+    ice_servers: list[IceServer] | None = None
 
 
 class Relayed(Shape, frozen=True, kw_only=True):
@@ -239,6 +245,7 @@ class Refused(Shape, frozen=True, kw_only=True):
 
 Signal = (
     Welcome
+    | Authenticated
     | Description
     | SfuDescription
     | Switched
@@ -258,6 +265,7 @@ Signal = (
 
 SIGNALS: dict[str, type[Signal]] = {
     "welcome": Welcome,
+    "authenticated": Authenticated,
     "offer": Description,
     "answer": Description,
     "ice_candidate": IceCandidate,
@@ -286,6 +294,7 @@ class EventsWelcome(Shape, frozen=True, kw_only=True):
     cursor: str
     resumed: bool
     user_id: UserId
+    token_expires_in: int | None = None
 
 
 class Event(Shape, frozen=True, kw_only=True):
@@ -312,8 +321,9 @@ class ConversationUpdated(Event, frozen=True, kw_only=True):
 
 Notice = EventsWelcome | CallEvent | MessageCreated | ConversationUpdated
 
-NOTICES: dict[str, type[Notice | Reconnect]] = {
+NOTICES: dict[str, type[Notice | Reconnect | Authenticated]] = {
     "welcome": EventsWelcome,
+    "authenticated": Authenticated,
     "call.incoming": CallEvent,
     "call.updated": CallEvent,
     "call.answered_elsewhere": CallEvent,
@@ -350,7 +360,7 @@ def decode_signal(frame: str | bytes) -> Signal | None:
     return None if decoder is None else decoder.decode(frame)
 
 
-def decode_notice(frame: str | bytes) -> Notice | Reconnect | None:
+def decode_notice(frame: str | bytes) -> Notice | Reconnect | Authenticated | None:
     """One frame of the events socket; as `decode_signal`."""
     decoder = _notices.get(_type.decode(frame).type)
     return None if decoder is None else decoder.decode(frame)

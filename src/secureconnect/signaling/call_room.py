@@ -3,10 +3,11 @@
 Fed by the bus through `signaling.hub`; `signaling.handlers` publishes for its seats. Half of the relay is here: plain calls only.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
+from secureconnect.accounts.grant import Grant
 from secureconnect.bus import Backlog, Entry
 from secureconnect.calls.at_sfu import CallsAtSfu
 from secureconnect.calls.call import Call, Session
@@ -15,6 +16,7 @@ from secureconnect.calls.silence import silenced
 from secureconnect.errors import ServiceError
 from secureconnect.ids import CallId, UserId
 from secureconnect.signaling.hub import Channel
+from secureconnect.signaling.lifetime import CLOSE_REVOKED, REVOKED
 from secureconnect.signaling.protocol import Ack, CallFrame, ErrorFrame, LeaveFrame, MediaState, encode, with_seq
 from secureconnect.signaling.relay_timer import RelayTimer
 from secureconnect.signaling.session import OpeningQueue, TokenBucket, is_for, message_bucket, strike_bucket
@@ -33,6 +35,7 @@ _media = msgspec.json.Decoder(MediaState)
 CLOSE_OK = 1000
 CLOSE_TRY_AGAIN = 1013
 _TOO_MUCH = "too much was said while the socket opened; come back with resume"
+IsRevoked = Callable[[Grant], bool]
 _GONE = "this session continues on another socket, or has left"
 
 
@@ -56,6 +59,7 @@ class Seat:
         "channel",
         "envelope",
         "gone",
+        "grant",
         "head",
         "leave_ref",
         "media",
@@ -69,10 +73,11 @@ class Seat:
         "waiting",
     )
 
-    def __init__(self, topic: str, call_id: CallId, user_id: UserId, session: Session, now: float) -> None:
+    def __init__(self, topic: str, call_id: CallId, grant: Grant, session: Session, now: float) -> None:
         self.topic = topic
         self.call_id = call_id
-        self.user_id = user_id
+        self.grant = grant
+        self.user_id = user_id = grant.user_id
         self.user_key = str(user_id)
         self.session = session
         self.session_id = str(session.session_id)
@@ -104,8 +109,9 @@ class Seat:
 class CallRoom:
     """The sessions of one call at this node."""
 
-    def __init__(self, topic: str, timer: RelayTimer, at_sfu: CallsAtSfu) -> None:
+    def __init__(self, topic: str, timer: RelayTimer, at_sfu: CallsAtSfu, is_revoked: IsRevoked) -> None:
         self.topic = topic
+        self._is_revoked = is_revoked
         self._at_sfu = at_sfu
         self._timer = timer
         self.seats: dict[str, Seat] = {}
@@ -229,7 +235,10 @@ class CallRoom:
         if seat.channel is not None:
             if seat.leave_ref is not None:
                 seat.channel.send(encode(Ack(seat.leave_ref, entry.seq)))
-            seat.channel.close(CLOSE_OK, frame.reason.value)
+            if self._is_revoked(seat.grant):
+                seat.channel.close(CLOSE_REVOKED, REVOKED)
+            else:
+                seat.channel.close(CLOSE_OK, frame.reason.value)
 
 
 def part(seat: Seat) -> None:

@@ -6,10 +6,13 @@ Made by parts; `admit` is the endpoint that `signaling.upgrade` calls.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 from msgspec import UNSET, Raw, Struct
 
+from secureconnect.accounts.grant import Grant
+from secureconnect.accounts.revocations import Revocations
 from secureconnect.bus import Backlog, Bus, Entry, call_topic
 from secureconnect.calls.at_sfu import CallsAtSfu
 from secureconnect.calls.call import Call, Session
@@ -19,10 +22,12 @@ from secureconnect.calls.sfu_seat import Occupant
 from secureconnect.clock import Clock
 from secureconnect.errors import BadRequest, ServiceError, Unavailable
 from secureconnect.ids import CallId, DeviceId, UserId, short
+from secureconnect.signaling.absent import AbsentSessions
 from secureconnect.signaling.call_room import CallRoom, Seat, part, taken
 from secureconnect.signaling.handlers import Handlers, OnReport
 from secureconnect.signaling.hub import Channel, Hub
-from secureconnect.signaling.protocol import ErrorFrame, IceServer, Limits, Welcome, encode
+from secureconnect.signaling.lifetime import IceServers, Lifetimes
+from secureconnect.signaling.protocol import ErrorFrame, Limits, Welcome, encode
 from secureconnect.signaling.relay_timer import RelayTimer
 from secureconnect.signaling.session import ResumeTokens, missed
 from secureconnect.signaling.upgrade import Attachment, position_of, uuid_of
@@ -36,7 +41,6 @@ KEPT_AT_ONCE = 8
 """Sessions written down at the same time by a node that was taken for lost: most of its database connections, but not all."""
 KEPT_AGAIN_SECONDS = 5.0
 
-IceServers = Callable[[UserId, CallId], list[IceServer]]
 Spawn = Callable[[Awaitable[None]], None]
 
 
@@ -99,6 +103,8 @@ class CallSockets:
         ice_servers: IceServers,
         limits: Limits,
         limited: bool,
+        lifetimes: Lifetimes,
+        revocations: Revocations,
         on_report: OnReport,
         at_sfu: CallsAtSfu,
         spawn: Spawn,
@@ -111,7 +117,7 @@ class CallSockets:
         self._ice_servers = ice_servers
         self._limits = limits
         self._spawn = spawn
-        self.hub: Hub[CallRoom] = Hub(bus, lambda topic: CallRoom(topic, timer, at_sfu))
+        self.hub: Hub[CallRoom] = Hub(bus, lambda topic: CallRoom(topic, timer, at_sfu, revocations.is_revoked))
         self.handlers = Handlers(
             bus=bus,
             on_leave=self._on_leave,
@@ -120,19 +126,28 @@ class CallSockets:
             unix_time=unix_time,
             timer=timer,
             limited=limited,
+            renew=partial(lifetimes.renew, ice_servers=ice_servers),
+        )
+        self._lifetimes = lifetimes
+        self._absent = AbsentSessions(
+            revocations=revocations,
+            monotonic=clock.monotonic,
+            grace_seconds=limits.grace_seconds,
+            end=self._end_absent,
+            spawn=spawn,
         )
         self.sessions: Counter[str] = Counter()
         """Sockets since the start by how their session began: `new`, `resumed` with all it missed, `renewed` by a snapshot."""
 
-    async def admit(self, user_id: UserId, query: dict[str, str]) -> Attachment:
+    async def admit(self, grant: Grant, query: dict[str, str]) -> Attachment:
         """The endpoint of /v1/calls/ws/signaling. Raises BadRequest, and what CallService.open_session does."""
         call_id = uuid_of(query, "call_id")
         if call_id is None:
             raise BadRequest("call_id: say which call, as ?call_id=<uuid>.")
-        return await self._open(user_id, CallId(call_id), Position.of(query))
+        return await self._open(grant, CallId(call_id), Position.of(query))
 
-    async def _open(self, user_id: UserId, call_id: CallId, position: Position) -> "CallSocket":
-        topic = call_topic(call_id)
+    async def _open(self, grant: Grant, call_id: CallId, position: Position) -> "CallSocket":
+        topic, user_id = call_topic(call_id), grant.user_id
         resume = self._tokens.read(position.token, call_id) if position.token else None
         room = await self.hub.enter(topic)
         before = self._bus.position(topic)
@@ -146,8 +161,9 @@ class CallSockets:
             await self.hub.leave(topic)
             raise
         view = room.learn(call)
-        seat = Seat(topic, call_id, user_id, session, self._clock.monotonic())
+        seat = Seat(topic, call_id, grant, session, self._clock.monotonic())
         room.take(seat)
+        self._absent.remove(seat.session_id)
         try:
             if session.generation > 1:
                 self._bus.publish(topic, taken(session), sender=seat.session_id, target=seat.session_id)
@@ -176,8 +192,9 @@ class CallSockets:
             seq=opening.seq,
             topology=call.topology,
             epoch=call.epoch,
-            ice_servers=self._ice_servers(seat.user_id, seat.call_id),
+            ice_servers=self._ice_servers(seat.grant),
             limits=self._limits,
+            token_expires_in=self._lifetimes.seconds_left(seat.grant),
             call=UNSET if resumed else call,
             media=UNSET if resumed else {key: Raw(value) for key, value in without_places(opening.backlog.retained).items()},
         )
@@ -186,9 +203,49 @@ class CallSockets:
     async def close(self, room: CallRoom, seat: Seat) -> None:
         """The socket is gone. Unless its session has left, the participant has the grace to come back."""
         room.release(seat)
+        if not seat.gone:
+            self._absent.add(seat)
         if not self._at_sfu.part(seat.topic, seat.session_id, lambda: self._spawn(self.hub.leave(seat.topic))):
             await self.hub.leave(seat.topic)
         await self._close_session(seat.user_id, seat.call_id, seat.session, lambda: seat.gone)
+
+    def revoke(self, seat: Seat) -> None:
+        """The sign-in of an open socket was revoked: its session leaves, and the SFU forwards nothing of it from now on."""
+        seat.gone = True
+        self._at_sfu.left(seat.topic, seat.session_id)
+        self._spawn(self._leave_for_good(seat))
+
+    async def _end_absent(self, seat: Seat) -> None:
+        """The sign-in of a session without a socket was revoked: it leaves, unless it goes on by another socket."""
+        while True:
+            try:
+                call = await self._calls.look(seat.call_id)
+            except Unavailable:
+                await self._clock.sleep(CLOSE_RETRY_SECONDS)
+            except ServiceError:
+                return
+            else:
+                break
+        person = call.participant(seat.user_id)
+        sessions = () if person is None else person.sessions
+        if any(s.session_id == seat.session.session_id and s.generation == seat.session.generation for s in sessions):
+            self._at_sfu.left(seat.topic, seat.session_id)
+            await self._leave_for_good(seat)
+
+    async def _leave_for_good(self, seat: Seat) -> None:
+        """Have the session leave, however long the database is away."""
+        while True:
+            try:
+                await self._calls.leave(seat.user_id, seat.call_id, seat.session.session_id)
+            except Unavailable:
+                await self._clock.sleep(CLOSE_RETRY_SECONDS)
+            except ServiceError as failure:
+                log.info(
+                    "revoked session had left", call=short(seat.call_id), session=short(seat.session_id), reason=failure.detail
+                )
+                return
+            else:
+                return
 
     async def _give_back(self, room: CallRoom, seat: Seat) -> None:
         """The session was opened for a socket that will not open."""
@@ -284,6 +341,13 @@ class CallSocket:
     def context(self) -> dict[str, str]:
         seat = self._opening.seat
         return {"user": short(seat.user_id), "call": short(seat.call_id), "session": short(seat.session.session_id)}
+
+    @property
+    def grant(self) -> Grant:
+        return self._opening.seat.grant
+
+    def revoked(self) -> None:
+        self._sockets.revoke(self._opening.seat)
 
     def opened(self, channel: Channel) -> None:
         opening = self._opening

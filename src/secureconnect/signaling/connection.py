@@ -13,6 +13,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from secureconnect.ops.logging import request_id
 from secureconnect.signaling.framing import text_frames
+from secureconnect.signaling.lifetime import CLOSE_EXPIRED, CLOSE_REVOKED
 from secureconnect.signaling.outgoing import CLOSE_POLICY
 from secureconnect.signaling.protocol import CONNECTION_BYTES, MAX_FRAME_BYTES
 from secureconnect.signaling.session import is_too_slow
@@ -37,7 +38,7 @@ CLOSE_TRY_AGAIN = 1013
 CLOSE_SILENT = 4001
 LOST = 1006
 """What stands in the log for a socket that ended without a close frame (RFC 6455, section 7.1.5). Never sent."""
-COUNTED_CODES = frozenset({1000, 1001, 1003, 1005, 1006, 1008, 1009, 1011, 1012, 1013, CLOSE_SILENT})
+COUNTED_CODES = frozenset({1000, 1001, 1003, 1005, 1006, 1008, 1009, 1011, 1012, 1013, CLOSE_SILENT, CLOSE_REVOKED, CLOSE_EXPIRED})
 """Ours and those of browsers. A client may say any number: the others are counted together."""
 
 # Looking a member of an enumeration up costs more than comparing with it, and this happens for every frame.
@@ -88,7 +89,8 @@ class Connection(WSListener):
         self._sockets.outgoing.add(self.attachment.user_id, self)
         log.info("socket opened", kind=self.attachment.kind, **self.attachment.context)
         self._sockets.outgoing.limit_sockets(self.owner)
-        self.attachment.opened(self)
+        if not self._sockets.lifetimes.end_if_over(self):
+            self.attachment.opened(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         now = self._heard = self._sockets.monotonic()

@@ -9,7 +9,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from secureconnect.ids import CallId, ConversationId, DeviceId, RecordingId, UserId
-from secureconnect.signaling.protocol import Reconnect
+from secureconnect.signaling.protocol import Authenticated, Reconnect
 from secureconnect.signaling.views import CallView
 
 
@@ -19,11 +19,12 @@ def with_cursor(seq: int, body: bytes) -> bytes:
 
 
 class EventsWelcome(Struct, frozen=True, tag="welcome"):
-    """The first frame of an events socket. Not resumed: load the lists again."""
+    """The first frame of an events socket. Not resumed: load the lists again. `token_expires_in`: as on the signaling socket."""
 
     user_id: UserId
     cursor: str
     resumed: bool
+    token_expires_in: int
 
 
 class CallEvent(Struct, frozen=True):
@@ -88,4 +89,5 @@ EVENT_FRAMES: tuple[type[Struct], ...] = (
     CallEndedEvent,
     RecordingReady,
     Reconnect,
+    Authenticated,
 )

@@ -14,9 +14,12 @@ from msgspec import UNSET
 from secureconnect.bus import Bus
 from secureconnect.calls.at_sfu import CallsAtSfu
 from secureconnect.signaling.call_room import CallRoom, Seat
+from secureconnect.signaling.hub import Channel
+from secureconnect.signaling.lifetime import Holder
 from secureconnect.signaling.protocol import (
     Ack,
     Answer,
+    Auth,
     ClientMessage,
     ErrorFrame,
     IceCandidate,
@@ -44,6 +47,7 @@ SFU_HEARS = (Offer, Answer, IceCandidate)
 
 OnLeave = Callable[[Seat], None]
 OnReport = Callable[[Seat, bytes], None]
+Renew = Callable[[Holder, Channel, str, str | None], None]
 
 
 class Refusal(Exception):
@@ -69,12 +73,14 @@ class Handlers:
         unix_time: Callable[[], float],
         timer: RelayTimer,
         limited: bool,
+        renew: Renew,
     ) -> None:
         self._publish = bus.publish
         self._on_leave = on_leave
         self._on_report = on_report
         self._at_sfu = at_sfu
         self._limited = limited
+        self._renew_token = renew
         self._stamp = _Stamp(unix_time)
         self._timer = timer
         self.relayed = 0
@@ -93,6 +99,7 @@ class Handlers:
             ScreenShare: self._relay_and_keep,
             RaiseHand: self._relay_and_keep,
             LeaveMessage: self._leave,
+            Auth: self._renew,
         }
 
     def receive(self, room: CallRoom, seat: Seat, frame: bytes, now: float) -> None:
@@ -162,6 +169,10 @@ class Handlers:
             self._timer.begin(body)
         if not self._publish(seat.topic, body, sender=seat.session_id, target=target, retain=retain, acknowledge=acknowledge):
             raise Refusal("unavailable", "The others cannot be reached now; send it again later.", ref)
+
+    def _renew(self, _room: CallRoom, seat: Seat, message: Auth) -> None:
+        if seat.channel is not None:
+            self._renew_token(seat, seat.channel, message.token, message.ref or None)
 
     def _leave(self, _room: CallRoom, seat: Seat, message: LeaveMessage) -> None:
         seat.leave_ref = message.ref or None

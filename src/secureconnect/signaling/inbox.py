@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from secureconnect.accounts.grant import Grant
 from secureconnect.bus import Backlog, Bus, Entry, user_topic
 from secureconnect.calls.call import Call
 from secureconnect.clock import Clock
@@ -16,6 +17,7 @@ from secureconnect.ids import CallId, DeviceId, UserId, short
 from secureconnect.signaling import reports
 from secureconnect.signaling.events import CallIncoming, EventsWelcome, with_cursor
 from secureconnect.signaling.hub import Channel, Hub
+from secureconnect.signaling.lifetime import CLOSE_REVOKED, Lifetimes
 from secureconnect.signaling.protocol import ErrorFrame, encode
 from secureconnect.signaling.session import OpeningQueue, TokenBucket, strike_bucket
 from secureconnect.signaling.upgrade import Attachment, position_of, uuid_of
@@ -27,7 +29,6 @@ OnRing = Callable[[float], None]
 REPORTS_PER_SECOND, REPORTS_AT_ONCE = 2.0, 20.0
 """Of all devices of a user: they are rung seldom, and say of each ring once that it is shown."""
 CLOSE_ABUSE = 1008
-CLOSE_REVOKED = 4003
 CLOSE_TRY_AGAIN = 1013
 
 
@@ -76,22 +77,26 @@ class InboxSockets:
         ringing_for: RingingFor,
         receipts: Receipts,
         limited: bool,
+        lifetimes: Lifetimes,
         on_ring: OnRing = lambda seconds: None,
     ) -> None:
         self.receipts = receipts
         self.limited = limited
+        self.lifetimes = lifetimes
         self._bus = bus
         self._clock = clock
         self._ringing_for = ringing_for
         self._hub: Hub[InboxRoom] = Hub(bus, lambda topic: InboxRoom(clock, on_ring))
 
-    async def admit(self, user_id: UserId, query: dict[str, str]) -> Attachment:
+    async def admit(self, grant: Grant, query: dict[str, str]) -> Attachment:
         """The endpoint of /v1/ws/events. Raises BadRequest."""
-        device = uuid_of(query, "device_id")
+        user_id, declared = grant.user_id, uuid_of(query, "device_id")
+        # The same object for both: an idle socket is kept small.
+        device = grant.device_id if declared == grant.device_id else declared
         after = position_of(query, "cursor")
         topic = user_topic(user_id)
         room = await self._hub.enter(topic)
-        inbox = Inbox(self, room, user_id, DeviceId(device) if device else None)
+        inbox = Inbox(self, room, grant, DeviceId(device) if device else None)
         room.inboxes.append(inbox)
         try:
             inbox.backlog = await self._bus.read(topic, after)
@@ -111,13 +116,14 @@ class InboxSockets:
         """The frames that come before any other."""
         backlog = inbox.backlog
         assert backlog is not None
+        left = self.lifetimes.seconds_left(inbox.grant)
         if backlog.entries is not None:
-            welcome = EventsWelcome(inbox.user_id, str(inbox.after), resumed=True)
+            welcome = EventsWelcome(inbox.user_id, str(inbox.after), resumed=True, token_expires_in=left)
             missed = [entry for entry in backlog.entries if inbox.hears(entry)]
             for entry in missed:
                 inbox.note_ring(entry.body)
             return [encode(welcome), *(with_cursor(entry.seq, entry.body) for entry in missed)]
-        welcome = EventsWelcome(inbox.user_id, str(backlog.head), resumed=False)
+        welcome = EventsWelcome(inbox.user_id, str(backlog.head), resumed=False, token_expires_in=left)
         now = self._clock.now()
         rings = []
         for call in inbox.ringing:
@@ -140,13 +146,14 @@ class Inbox:
         "after",
         "backlog",
         "device_id",
+        "grant",
         "kind",
         "ringing",
         "room",
         "user_id",
     )
 
-    def __init__(self, sockets: InboxSockets, room: InboxRoom, user_id: UserId, device_id: DeviceId | None) -> None:
+    def __init__(self, sockets: InboxSockets, room: InboxRoom, grant: Grant, device_id: DeviceId | None) -> None:
         self.kind = "events"
         self._sockets = sockets
         self._device = str(device_id) if device_id else ""
@@ -155,7 +162,8 @@ class Inbox:
         self._waiting: OpeningQueue | None = OpeningQueue()
         self._head = 0
         self.room = room
-        self.user_id = user_id
+        self.grant = grant
+        self.user_id = grant.user_id
         self.after: int | None = None
         self.backlog: Backlog | None = None
         self.ringing: list[Call] = []
@@ -179,8 +187,13 @@ class Inbox:
             self.obey(entry.body)
 
     def obey(self, body: bytes) -> None:
-        """An event went out; when it signs this very device out, it was the last."""
-        if self._channel is not None and self.device_id is not None and reports.revoked_in(body) == self.device_id:
+        """Close if this event signs this very device out.
+
+        A sign-in that names its device ends with that one, see `lifetime`. What the client says counts for other sign-ins.
+        """
+        if self.device_id is None or self.grant.device_id is not None or self._channel is None:
+            return
+        if reports.revoked_in(body) == self.device_id:
             self._channel.close(CLOSE_REVOKED, "this device was signed out")
 
     def note_ring(self, body: bytes) -> None:
@@ -205,7 +218,7 @@ class Inbox:
         self.backlog, self.ringing = None, []
 
     def received(self, frame: bytes, now: float) -> None:
-        """A device says that it shows a ring. Anything else is refused in words, and shows that the device lives."""
+        """A device says that it shows a ring, or brings a newer token. Anything else is refused with a reason."""
         if self.room.reports is None:
             self.room.reports = TokenBucket(REPORTS_PER_SECOND, REPORTS_AT_ONCE, now)
         if self._sockets.limited and not self.room.reports.take(now):
@@ -219,7 +232,13 @@ class Inbox:
         except (msgspec.DecodeError, RecursionError) as failure:
             self._refuse("malformed", str(failure), now)
         else:
+            self._take(report)
+
+    def _take(self, report: reports.Shown | reports.DeviceAuth) -> None:
+        if isinstance(report, reports.Shown):
             self._sockets.receipts.shown(self.user_id, report.call_id, self.device_id)
+        elif self._channel is not None:
+            self._sockets.lifetimes.renew(self, self._channel, report.token, report.ref)
 
     def _refuse(self, code: str, detail: str, now: float) -> None:
         if self._channel is None:
@@ -229,6 +248,9 @@ class Inbox:
             self.room.strikes = strike_bucket(now)
         if self._sockets.limited and not self.room.strikes.take(now):
             self._channel.close(CLOSE_ABUSE, "too many frames that could not be accepted")
+
+    def revoked(self) -> None:
+        """Nothing but the socket itself is there to end."""
 
     async def closed(self) -> None:
         await self._sockets.close(self)

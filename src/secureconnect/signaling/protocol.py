@@ -26,6 +26,7 @@ QUEUE_MESSAGES = 256
 QUEUE_BYTES = 1_048_576
 CONNECTION_BYTES = 4 * QUEUE_BYTES
 """What one socket may be sent at once: a snapshot, all that a log keeps, and what came while it opened."""
+MAX_TOKEN_CHARS = 8192
 MAX_TRACKS = 3
 """A microphone, a camera, a screen."""
 MAX_TILES = 200
@@ -189,6 +190,14 @@ class LeaveMessage(ClientMessage, tag="leave"):
     relayed: ClassVar[bool] = False
 
 
+class Auth(ClientMessage, tag="auth", kw_only=True):
+    """A newer access token of the same user: the socket stays open for as long as this one counts."""
+
+    relayed: ClassVar[bool] = False
+
+    token: Annotated[str, Meta(min_length=1, max_length=MAX_TOKEN_CHARS)]
+
+
 AnyClientMessage = (
     Offer
     | Answer
@@ -203,6 +212,7 @@ AnyClientMessage = (
     | Reaction
     | Quality
     | LeaveMessage
+    | Auth
 )
 KeptMessage = MuteAudio | MuteVideo | ScreenShare | RaiseHand
 decode: Callable[[bytes], ClientMessage] = msgspec.json.Decoder(AnyClientMessage).decode
@@ -249,7 +259,10 @@ class Limits(Struct, frozen=True):
 
 
 class Welcome(Struct, frozen=True, tag="welcome"):
-    """The first frame of a signaling socket. `call` and `media` are the snapshot at `seq`, absent when what was missed follows."""
+    """The first frame of a signaling socket. `call` and `media` are the snapshot at `seq`, absent when what was missed follows.
+
+    `token_expires_in`: in so many seconds the socket closes with 4004 unless the client shows a newer token.
+    """
 
     session_id: SessionId
     user_id: UserId
@@ -260,6 +273,7 @@ class Welcome(Struct, frozen=True, tag="welcome"):
     epoch: int
     ice_servers: list[IceServer]
     limits: Limits
+    token_expires_in: int
     call: CallView | UnsetType = UNSET
     media: dict[str, Raw] | UnsetType = UNSET
 
@@ -329,6 +343,17 @@ class Ack(Struct, frozen=True, tag="ack"):
     seq: int | UnsetType = UNSET
 
 
+class Authenticated(Struct, frozen=True, tag="authenticated"):
+    """The `auth` frame with this `ref` was accepted; the new token expires in so many seconds. On both sockets.
+
+    `ice_servers`, on the signaling socket: with credentials that are good for as long as the new token.
+    """
+
+    token_expires_in: int
+    ref: str | None = None
+    ice_servers: list[IceServer] | UnsetType = UNSET
+
+
 class ErrorFrame(Struct, frozen=True, tag="error"):
     """The last frame, or the one with `ref`, was not accepted; the socket stays open."""
 
@@ -347,6 +372,7 @@ SIGNALING_FRAMES: tuple[type[Struct], ...] = (
     *SFU_FRAMES,
     Reconnect,
     Ack,
+    Authenticated,
     ErrorFrame,
 )
 

@@ -1,20 +1,29 @@
-"""What a device may say on the events socket, that a ring is shown, and what the caller hears of it. Pure.
+"""What a device may say on the events socket (a ring is shown, a newer token), and what the caller hears of a ring. Pure.
 
 `signaling.inbox` decodes with it, `calls.announce` tells the caller. Apart from the messages of a call in
 `signaling.protocol`, since these go to nobody else.
 """
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
 from secureconnect.ids import CallId, DeviceId, UserId
+from secureconnect.signaling.protocol import MAX_TOKEN_CHARS
 
 
 class Shown(msgspec.Struct, frozen=True, tag="shown"):
     """This device shows or sounds the ring of this call to its person. Say it once; again changes nothing."""
 
     call_id: CallId
+
+
+class DeviceAuth(msgspec.Struct, frozen=True, tag="auth"):
+    """A newer access token of the same user: the socket stays open for as long as this one counts."""
+
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TOKEN_CHARS)]
+    ref: Annotated[str, msgspec.Meta(max_length=64)] | None = None
 
 
 class CallRinging(msgspec.Struct, frozen=True, tag="call.ringing"):
@@ -25,7 +34,7 @@ class CallRinging(msgspec.Struct, frozen=True, tag="call.ringing"):
     user_id: UserId
 
 
-decode = msgspec.json.Decoder(Shown).decode
+decode = msgspec.json.Decoder(Shown | DeviceAuth).decode
 
 
 class RungCall(msgspec.Struct, frozen=True):

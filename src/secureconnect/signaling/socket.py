@@ -24,6 +24,7 @@ from picows.picows import (  # type: ignore[attr-defined]  # the compiled module
 from secureconnect.errors import AtCapacity, Draining, Internal, ServiceError, Unavailable
 from secureconnect.ops.logging import request_id_from
 from secureconnect.signaling.connection import Connection
+from secureconnect.signaling.lifetime import Lifetimes
 from secureconnect.signaling.outgoing import Outgoing
 from secureconnect.signaling.protocol import MAX_FRAME_BYTES, SUBPROTOCOL, Reconnect, encode
 from secureconnect.signaling.upgrade import Attachment, Gate, Handshake, parse_handshake, place_of, refusal
@@ -67,12 +68,15 @@ class Sockets:
         max_sockets: int,
         ping_seconds: float,
         outgoing: Outgoing,
+        lifetimes: Lifetimes,
     ) -> None:
         self.gate = gate
         self.problem_of = problem_of
         self.monotonic = monotonic
         self.outgoing = outgoing
         self.open: set[Connection] = set()
+        self.lifetimes = lifetimes
+        lifetimes.watch(self.open)
         self.opened: Counter[str] = Counter()
         """Sockets since the start, by kind."""
         self.closed: Counter[tuple[str, str]] = Counter()

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from secureconnect.accounts.grant import Grant
 from secureconnect.errors import (
     BadRequest,
     MethodNotAllowed,
@@ -47,6 +48,11 @@ class Attachment(Protocol):
         ...
 
     @property
+    def grant(self) -> Grant:
+        """What its access token allows: the first one, or a newer one that the client has shown since."""
+        ...
+
+    @property
     def context(self) -> dict[str, str]:
         """Whose it is, for the log: short ids by name."""
         ...
@@ -57,6 +63,10 @@ class Attachment(Protocol):
 
     def received(self, frame: bytes, now: float) -> None:
         """A text frame came; `now` is seconds of a monotonic clock."""
+        ...
+
+    def revoked(self) -> None:
+        """The socket is about to close because its sign-in, its user or its device was revoked. Must not wait."""
         ...
 
     async def closed(self) -> None:
@@ -100,8 +110,8 @@ class Handshake(Struct, frozen=True):
         ).encode("latin-1")
 
 
-Endpoint = Callable[[UserId, dict[str, str]], Awaitable[Attachment]]
-Authenticate = Callable[[str], Awaitable[UserId]]
+Endpoint = Callable[[Grant, dict[str, str]], Awaitable[Attachment]]
+Authenticate = Callable[[str], Awaitable[Grant]]
 
 
 class Gate:
@@ -124,8 +134,8 @@ class Gate:
         query = handshake.query
         if TOKEN_NAMES & {name.lower() for name in query}:
             raise TokenInQuery
-        user_id = await self._authenticate(bearer_token(handshake))
-        return await endpoint(user_id, query)
+        grant = await self._authenticate(bearer_token(handshake))
+        return await endpoint(grant, query)
 
     def _check_origin(self, handshake: Handshake) -> None:
         """Browsers say which page opens a socket and do not stop any from trying (RFC 6455, section 10.2)."""

@@ -14,8 +14,9 @@ from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
 from secureconnect.accounts.credentials import TokenIssuer
-from secureconnect.accounts.verification import LEEWAY_SECONDS, MAX_TOKEN_CHARS, Claims, TokenVerifier
+from secureconnect.accounts.verification import LEEWAY_SECONDS, Claims, TokenVerifier
 from secureconnect.errors import TokenExpired, Unauthenticated
+from secureconnect.signaling.protocol import MAX_TOKEN_CHARS
 from tests.fakes.clock import START, ManualClock
 from tests.unit.accounts.conftest import AUDIENCE, ISSUER, SECRET
 

@@ -104,6 +104,6 @@ def test_every_type_of_the_protocol_is_known() -> None:
         "quality",
         "switched",
     }
-    spoken = {"welcome", "join", "leave", "call", "topology", "reconnect", "ack", "error", "muted"}
+    spoken = {"welcome", "authenticated", "join", "leave", "call", "topology", "reconnect", "ack", "error", "muted"}
     assert set(SIGNALS) == relayed | spoken
     assert "message.created" in NOTICES

@@ -11,6 +11,7 @@ from secureconnect.ids import UserId
 from secureconnect.signaling import connection as module
 from secureconnect.signaling.connection import MAX_CONTROL_FRAMES, Connection
 from secureconnect.signaling.framing import text_frames
+from secureconnect.signaling.lifetime import Lifetimes
 from secureconnect.signaling.outgoing import USER_BYTES, Outgoing
 from secureconnect.signaling.protocol import CONNECTION_BYTES, QUEUE_BYTES, QUEUE_MESSAGES
 from secureconnect.signaling.socket import Sockets
@@ -97,6 +98,15 @@ class Silent:
         """Says nothing of its own accord."""
 
 
+class Forever:
+    """Lets every socket stay."""
+
+    def watch(self, connections: object) -> None: ...
+
+    def end_if_over(self, connection: object) -> bool:
+        return False
+
+
 def sockets(total: int = 16 * QUEUE_BYTES) -> Sockets:
     outgoing = Outgoing(sockets_per_user=3, total=total)
     return Sockets(
@@ -106,6 +116,7 @@ def sockets(total: int = 16 * QUEUE_BYTES) -> Sockets:
         max_sockets=10,
         ping_seconds=20.0,
         outgoing=outgoing,
+        lifetimes=cast(Lifetimes, Forever()),
     )
 
 

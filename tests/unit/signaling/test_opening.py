@@ -38,7 +38,7 @@ def test_who_is_given_up_while_the_session_opens_leaves_no_open_session(world: W
     world.calls.open_session = slowly  # type: ignore[assignment,method-assign]
 
     async def give_up() -> None:
-        admitting = asyncio.ensure_future(world.sockets.admit(BOB, {"call_id": str(CALL)}))
+        admitting = asyncio.ensure_future(world.sockets.admit(world.grant(BOB), {"call_id": str(CALL)}))
         await committed.wait()
         admitting.cancel()
         await asyncio.gather(admitting, return_exceptions=True)
@@ -85,8 +85,8 @@ def test_a_session_whose_log_is_gone_hears_what_was_said_since_it_asked(world: W
 
 
 def test_of_two_sockets_of_a_session_the_one_that_opened_last_stays(world: World) -> None:
-    room = CallRoom(TOPIC, RelayTimer(lambda: 0.0, lambda seconds: None), world.at_sfu)
-    earlier, later = (Seat(TOPIC, CALL, BOB, Session(UUID(int=1), LAPTOP, NODE, number), 0.0) for number in (2, 3))  # type: ignore[arg-type]
+    room = CallRoom(TOPIC, RelayTimer(lambda: 0.0, lambda seconds: None), world.at_sfu, lambda _grant: False)
+    earlier, later = (Seat(TOPIC, CALL, world.grant(BOB), Session(UUID(int=1), LAPTOP, NODE, number), 0.0) for number in (2, 3))  # type: ignore[arg-type]
     room.take(later)
     room.take(earlier)
     assert (earlier.gone, later.gone) == (True, False)

@@ -53,6 +53,7 @@ MESSAGES: list[dict[str, Any]] = [
     {"type": "quality"},
     {"type": "quality", "report": {"level": 4, "rtt_ms": 12.5}},
     {"type": "leave"},
+    {"type": "auth", "token": "a.b.c"},
 ]
 
 
@@ -106,6 +107,8 @@ class TestRefusals:
             b'{"type":"offer","sdp":"x","connection_id":"' + b"x" * 65 + b'"}',
             *(b'{"type":"ice_candidate"}', b'{"type":"ice_candidate","candidate":"x"}', b'{"type":"ice_candidate","candidate":[]}'),
             *(b'{"type":"mute_audio"}', b'{"type":"mute_audio","muted":1}', b'{"type":"mute_video","muted":"yes"}'),
+            *(b'{"type":"auth"}', b'{"type":"auth","token":""}', b'{"type":"auth","token":null}'),
+            b'{"type":"auth","token":"' + b"x" * 8193 + b'"}',
             *(b'{"type":"screen_share","active":null}', b'{"type":"raise_hand","raised":0}'),
             *(b'{"type":"reaction","emoji":""}', b'{"type":"reaction","emoji":"' + b"x" * 33 + b'"}'),
             *(b'{"type":"quality","report":null}', b'{"type":"quality","report":[1]}'),

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from secureconnect.accounts.grant import Grant
 from secureconnect.errors import ServiceError, Unauthenticated
 from secureconnect.http.origins import Origins
 from secureconnect.http.proxies import TrustedProxies
@@ -26,21 +27,25 @@ class Nothing:
     def __init__(self, query: dict[str, str]) -> None:
         self.query = query
 
+    grant = Grant(ANN, 0.0, 1.0)
+
     def opened(self, channel: object) -> None: ...
+
+    def revoked(self) -> None: ...
 
     def received(self, frame: bytes, now: float) -> None: ...
 
     async def closed(self) -> None: ...
 
 
-async def authenticate(token: str) -> UserId:
+async def authenticate(token: str) -> Grant:
     if token != "good":
         raise Unauthenticated
-    return ANN
+    return Nothing.grant
 
 
-async def endpoint(user_id: UserId, query: dict[str, str]) -> Attachment:
-    assert user_id == ANN
+async def endpoint(grant: Grant, query: dict[str, str]) -> Attachment:
+    assert grant is Nothing.grant
     return Nothing(query)
 
 

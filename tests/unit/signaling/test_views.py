@@ -64,6 +64,7 @@ def welcome(call: CallView) -> bytes:
             topology=call.topology,
             epoch=call.epoch,
             ice_servers=[],
+            token_expires_in=86_400,
             limits=Limits(30.0),
             call=call,
             media=media,  # type: ignore[arg-type]  # encoded alike

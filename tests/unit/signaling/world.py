@@ -11,6 +11,9 @@ from uuid import UUID
 
 import msgspec
 
+from secureconnect.accounts.grant import Grant
+from secureconnect.accounts.revocations import Revocations
+from secureconnect.accounts.service import Principal
 from secureconnect.bus import Acknowledge, Backlog, call_topic
 from secureconnect.bus.memory import MemoryBus
 from secureconnect.calls import machine
@@ -20,6 +23,7 @@ from secureconnect.calls.call import Call, CallType, Session
 from secureconnect.calls.commands import CloseSession, Command, Initiate, Join, Leave, OpenSession, Person, Tick
 from secureconnect.calls.service import CallService
 from secureconnect.clock import Clock
+from secureconnect.errors import Unauthenticated
 from secureconnect.ids import CallId, ConversationId, DeviceId, NodeId, SessionId, UserId
 from secureconnect.keys import InternalKeys
 from secureconnect.media.pool import JanusPool
@@ -27,11 +31,13 @@ from secureconnect.robot.snapshot import QUIET, Snapshot, after, opening
 from secureconnect.robot.wire import Call as SeenCall
 from secureconnect.robot.wire import MediaState, Refused, Relayed, Welcome, decode_signal
 from secureconnect.signaling.call_socket import CallSockets
+from secureconnect.signaling.lifetime import Lifetimes
 from secureconnect.signaling.protocol import Limits
 from secureconnect.signaling.relay_timer import RelayTimer
 from secureconnect.signaling.session import ResumeTokens
 from secureconnect.signaling.upgrade import Attachment
 from secureconnect.signaling.views import view_of
+from secureconnect.store import Database
 from tests.fakes.clock import ManualClock
 
 CALL = CallId(UUID(int=0xCA11))
@@ -150,6 +156,12 @@ class CallInMemory:
     async def leave(self, user_id: UserId, _call_id: CallId, session_id: SessionId | None = None) -> None:
         self.command(Leave(user_id, session_id))
 
+    async def look(self, _call_id: CallId) -> Call:
+        return self.call
+
+    def leave_session(self, user_id: UserId, session_id: SessionId) -> None:
+        self.command(Leave(user_id, session_id))
+
     def leave_now(self, user_id: UserId) -> None:
         self.command(Leave(user_id))
 
@@ -197,6 +209,15 @@ class World:
             connection_id=lambda: "a connection",
             capacity=32,
         )
+        # No database: what tests revoke, they announce.
+        self.revocations = Revocations(database=cast(Database, None), bus=self.bus, clock=self.clock, lifetime=timedelta(hours=24))
+        self.tokens: dict[str, Grant] = {}
+        self.lifetimes = Lifetimes(
+            revocations=self.revocations,
+            authenticate=self._authenticate,
+            unix_time=lambda: self.clock.now().timestamp(),
+            spawn=self._spawned.append,
+        )
         self.sockets = CallSockets(
             calls=cast(CallService, self.calls),
             bus=self.bus,
@@ -204,14 +225,27 @@ class World:
             unix_time=lambda: self.clock.now().timestamp(),
             tokens=ResumeTokens(InternalKeys("a secret of the tests")),
             timer=RelayTimer(self.clock.monotonic, self.timed.append),
-            ice_servers=lambda _user, _call: [],
+            ice_servers=lambda _grant: [],
             limits=Limits(grace_seconds=GRACE.total_seconds()),
             limited=limited,
+            lifetimes=self.lifetimes,
+            revocations=self.revocations,
             on_report=lambda seat, report: self.reports.append((seat.session_id, report)),
             at_sfu=self.at_sfu,
             spawn=self._spawned.append,
         )
         self._runner = asyncio.Runner()
+
+    async def _authenticate(self, token: str) -> Principal:
+        if token not in self.tokens:
+            raise Unauthenticated
+        self.revocations.check(self.tokens[token])
+        return Principal(self.tokens[token].user_id, "Somebody", self.tokens[token])
+
+    def grant(self, user_id: UserId, seconds: float = 900.0, **more: Any) -> Grant:
+        """What a token allows that was issued now."""
+        now = self.clock.now().timestamp()
+        return Grant(user_id, now, now + seconds, **more)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)
@@ -244,6 +278,7 @@ class Client:
         self.world = world
         self.user_id = user_id
         self.device_id = device_id
+        self.grant: Grant | None = None
         self.opening: Attachment | None = None
         self.link: Link | None = None
         self._greeted = False
@@ -267,7 +302,7 @@ class Client:
         query = {"call_id": str(CALL), "device_id": str(self.device_id)}
         if self.resume is not None:
             query |= {"resume": self.resume, "seq": str(self.seq)}
-        self.opening = self.world.run(self.world.sockets.admit(self.user_id, query))
+        self.opening = self.world.run(self.world.sockets.admit(self.grant or self.world.grant(self.user_id, 1e9), query))
 
     def enter(self) -> Link:
         """The socket opens."""

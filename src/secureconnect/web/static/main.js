@@ -7,7 +7,7 @@
  * @import {LocalMedia} from '/sdk/media.js'
  */
 import { Api } from '/sdk/api.js';
-import { Events } from '/sdk/protocol.js';
+import { CLOSED_SIGNED_OUT, Events } from '/sdk/protocol.js';
 import { pressedNotice, resetToken, signInSilently, signOut, signOutEverywhere } from './account.js';
 import { Chats } from './chats.js';
 import { ClosedTab } from './closed-tab.js';
@@ -47,7 +47,7 @@ class App {
     this.me = me;
     this.chats = new Chats(api, () => document.visibilityState === 'visible' && !(this.stage && !this.stage.element.hidden));
     this.switchboard = new Switchboard(api, deviceId);
-    this.events = new Events({ origin: api.origin, token: () => api.token(), deviceId });
+    this.events = new Events({ origin: api.origin, token: (least) => api.token(least), deviceId });
     this.closedTab = new ClosedTab(api, async (callId, rings) => ({
       rings: rings && document.visibilityState === 'visible' && (await this.switchboard.ringsSoon(callId)), settled: this.switchboard.hasSettled(callId),
     }));
@@ -178,6 +178,9 @@ class App {
     this.closedTab.addEventListener('press', (event) => void this.press(/** @type {CustomEvent} */ (event).detail));
     this.switchboard.addEventListener('active', (event) => this.#began(/** @type {CustomEvent} */ (event).detail));
     this.switchboard.addEventListener('finished', (event) => this.#finished(/** @type {CustomEvent} */ (event).detail));
+    this.events.addEventListener('state', (event) => {
+      if (/** @type {CustomEvent} */ (event).detail.code === CLOSED_SIGNED_OUT) void this.#signedOut();
+    });
     this.events.addEventListener('state', () => this.home.tell(this.events.state === 'waiting' ? t('offline') : ''));
     this.events.addEventListener('frame', (event) => this.#event(/** @type {CustomEvent} */ (event).detail));
     setInterval(() => this.#showReturn(), 1_000);

@@ -9,6 +9,8 @@
 
 /** Seconds before its end at which an access token counts as too old to open a socket with. */
 const TOKEN_MARGIN_S = 60;
+/** Two sockets whose token has expired need one new token. */
+const JUST_NOW_MS = 5_000;
 /** Times that a GET is sent when the answer is 429, and the longest `Retry-After` that is waited for, seconds. */
 const ATTEMPTS = 3;
 const LONGEST_WAIT_S = 20;
@@ -44,6 +46,7 @@ export function newId() {
  */
 export class Api extends EventTarget {
   /** @type {string|null} */ #token = null;
+  #issuedAt = 0;
   #expiresAt = 0;
   /** @type {Promise<void>|null} */ #refreshing = null;
   /** @type {User|null} */ user = null;
@@ -102,11 +105,22 @@ export class Api extends EventTarget {
     return this.#signedIn(await this.#fetch('POST', '/v1/auth/password/reset', body));
   }
 
-  /** An access token that is good for a while yet. @returns {Promise<string>} @throws {ApiError} 401 when signed out */
-  async token() {
+  /**
+   * An access token that is good for a while yet.
+   * @param {number} [least] seconds that it should be good for, at most half of its life; Infinity for one that was issued just now
+   * @returns {Promise<string>} @throws {ApiError} 401 when signed out
+   */
+  async token(least = TOKEN_MARGIN_S) {
     if (this.supply) return this.supply();
-    if (!this.#token || Date.now() > this.#expiresAt - TOKEN_MARGIN_S * 1000) await this.#refresh();
+    if (!this.#token || this.#isOld(least)) await this.#refresh();
     return /** @type {string} */ (this.#token);
+  }
+
+  /** @param {number} least seconds */
+  #isOld(least) {
+    const now = Date.now();
+    if (least === Infinity) return now - this.#issuedAt > JUST_NOW_MS;
+    return now > this.#expiresAt - Math.min(least * 1000, (this.#expiresAt - this.#issuedAt) / 2);
   }
 
   /** @returns {Promise<User>} */
@@ -282,7 +296,8 @@ export class Api extends EventTarget {
   /** @param {{user: User, access_token: string, expires_in: number}} answer */
   #signedIn(answer) {
     this.#token = answer.access_token;
-    this.#expiresAt = Date.now() + answer.expires_in * 1000;
+    this.#issuedAt = Date.now();
+    this.#expiresAt = this.#issuedAt + answer.expires_in * 1000;
     this.user = answer.user;
     return answer.user;
   }

@@ -65,7 +65,7 @@ export class Call extends EventTarget {
     this.deviceId = deviceId;
     /** @type {Snapshot} */
     this.snapshot = { call: record, media: saved?.media ?? {}, topology: record.topology, epoch: record.epoch ?? 0 };
-    const options = { origin: api.origin, token: () => api.token(), callId: record.call_id, deviceId, refused: () => this.#refused() };
+    const options = { origin: api.origin, token: (/** @type {number|undefined} */ least) => api.token(least), callId: record.call_id, deviceId, refused: () => this.#refused() };
     this.signaling = new Signaling(options, saved);
     const send = (/** @type {Frame} */ frame) => this.signaling.send(frame);
     this.paths = new Paths({
@@ -241,6 +241,7 @@ export class Call extends EventTarget {
     this.snapshot = /** @type {Snapshot} */ (reduce(before, frame));
     if (NEGOTIATION.has(frame.type)) this.paths.receive(frame);
     else if (frame.type === 'welcome') this.#welcomed(frame);
+    else if (frame.type === 'authenticated') this.paths.ice.use(frame.ice_servers, Date.now());
     else if (frame.type === 'ack') this.paths.mesh.settle();
     else if (frame.type === 'join') this.#tell('joined', frame);
     else if (frame.type === 'leave') this.#departed(frame);

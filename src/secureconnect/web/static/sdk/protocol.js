@@ -17,18 +17,25 @@ const CHECK_EVERY_MS = 2_000;
 const SLEPT_MS = 15_000;
 const CLOSED_FOR_GOOD = 1000;
 const CLOSED_FOR_ABUSE = 1008;
-const CLOSED_SIGNED_OUT = 4003;
+/** The close code of a sign-in that was revoked: sign in first. */
+export const CLOSED_SIGNED_OUT = 4003;
+const CLOSED_EXPIRED = 4004;
+/** The part of a token's remaining life after which a newer one is shown, and after which that is tried again. */
+const RENEW_AFTER = 0.7;
+/** `ref` of `auth` frames. */
+const AUTH = 'auth';
 
 /**
  * @typedef {'idle'|'opening'|'open'|'waiting'|'closed'} SocketState
  * @typedef {object} SocketOptions
  * @property {string} origin `https://…` of the server
- * @property {() => Promise<string>} token a fresh access token
+ * @property {(least?: number) => Promise<string>} token an access token; when asked with `least`, one that is good for at least so many seconds (Infinity: a new one), if it can be had
  * @property {() => Promise<boolean>} [refused] asked after an attempt that never opened (a browser hides why): true to try again
  */
 
 /**
- * A socket that reopens with backoff and jitter until it is closed for good.
+ * A socket that reopens with backoff and jitter until it is closed for good. It shows the server a newer access token before the one
+ * that opened it expires.
  *
  * Events: `state` ({state, code}), `frame` (each frame), and each frame once more under its own `type`.
  */
@@ -39,6 +46,9 @@ class ResumingSocket extends EventTarget {
   #attempt = 0;
   #generation = 0;
   #checkedAt = 0;
+  /** When the token of the open socket expires, and when a newer one is to be shown; ms since the epoch. */ #expiresAt = Infinity;
+  #renewAt = Infinity;
+  /** Whether the last socket closed because its token had expired, whatever the clock here says. */ #expired = false;
   /** @type {SocketState} */ state = 'idle';
   /** When the open socket was lost, in ms since the epoch; null while it is open. @type {number|null} */ lostAt = null;
   /** Longest pause between two attempts. */ longestPause = 10_000;
@@ -95,8 +105,29 @@ class ResumingSocket extends EventTarget {
     const now = Date.now();
     const slept = now - this.#checkedAt > SLEPT_MS;
     this.#checkedAt = now;
-    if (slept) this.reopen();
-    else this.watch(now);
+    if (slept) return this.reopen();
+    if (this.state === 'open' && now >= this.#renewAt) void this.#renew(now);
+    return this.watch(now);
+  }
+
+  /** The token of the open socket expires in so many seconds, says the server: a duration, since the clock here may be wrong. @param {number} seconds */
+  #plan(seconds) {
+    const now = Date.now();
+    this.#expiresAt = now + seconds * 1000;
+    this.#renewAt = now + seconds * 1000 * RENEW_AFTER;
+  }
+
+  /** Show a newer token. The answer plans anew; without one it is tried again. @param {number} now */
+  async #renew(now) {
+    const generation = this.#generation;
+    const left = this.#expiresAt - now;
+    this.#renewAt = now + left * RENEW_AFTER;
+    try {
+      const token = await this.options.token(left / 1000 + 1);
+      if (generation === this.#generation) this.transmit({ type: 'auth', token, ref: AUTH });
+    } catch {
+      // The next attempt is planned; a sign-in that has ended closes the socket.
+    }
   }
 
   async #connect() {
@@ -104,7 +135,7 @@ class ResumingSocket extends EventTarget {
     const generation = ++this.#generation;
     this.#become('opening');
     try {
-      const token = await this.options.token();
+      const token = await this.options.token(this.#expired ? Infinity : undefined);
       if (generation !== this.#generation) return;
       this.#attach(new WebSocket(this.options.origin.replace(/^http/, 'ws') + this.address(), [SUBPROTOCOL, `bearer.${token}`]));
     } catch (error) {
@@ -135,8 +166,12 @@ class ResumingSocket extends EventTarget {
     if (frame.type === 'welcome') {
       this.#attempt = 0;
       this.lostAt = null;
+      this.#expired = false;
+      this.#expiresAt = this.#renewAt = Infinity;
       this.#become('open');
     }
+    if (typeof frame.token_expires_in === 'number') this.#plan(frame.token_expires_in);
+    if (frame.type === 'error' && frame.ref === AUTH) return;
     if (frame.type === 'reconnect') {
       this.#drop();
       this.#later(frame.after_ms);
@@ -151,6 +186,7 @@ class ResumingSocket extends EventTarget {
   async #lost(code, opened) {
     this.#drop();
     if (code === CLOSED_FOR_GOOD || code === CLOSED_SIGNED_OUT) return this.#finish(code);
+    this.#expired = code === CLOSED_EXPIRED;
     if (opened) return this.#later(code === CLOSED_FOR_ABUSE ? 10_000 : 0);
     const generation = this.#generation;
     const again = this.options.refused ? await this.options.refused().catch(() => true) : true;
