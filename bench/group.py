@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from tests.fakes.janus import Listener, Speaker, running_janus
+from tests.fakes.janus import Listener, Speaker, janus_of, running_janus
 from tests.fakes.server import ServerProcess
-from tests.scenario.test_group import Robot, Stage, janus_of, stage
+from tests.scenario.test_group import Robot, Stage, stage
 
 from secureconnect.clock import SystemClock
 from secureconnect.load.report import machine

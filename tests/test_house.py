@@ -23,6 +23,7 @@ FLOORS: dict[str, int] = {
     "keys": 0,
     "http": 0,
     "terminal": 0,
+    "sandbox": 0,
     "ops.logging": 0,
     "ops.metrics": 0,
     "ops.event_loop": 0,

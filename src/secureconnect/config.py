@@ -146,8 +146,11 @@ class Settings(RecordingSettings):
         description='Janus servers for group calls, as JSON: [{"name": "sfu-1", "url": "ws://10.0.0.5:8188", "secret": "…"}].',
     )
     sfu: Literal["auto", "off"] = Field(
-        "auto",
-        description="auto: sfu_servers, or a Janus of our own when it is installed and the bus is not shared; off: none.",
+        "auto", description="auto: sfu_servers, or our own Janus processes when installed and the bus is not shared; off: none."
+    )
+    sfu_processes: int | None = Field(None, ge=1, le=32, description="Janus processes of our own; default: one a core, 4 at most.")
+    sfu_allow_version: str | None = Field(
+        None, pattern=r"^\d+(\.\d+)+$", description="A version of Janus below 1.4.1 that is used all the same, such as 1.1.2."
     )
     sfu_ports: str = Field(
         "20000-21999", pattern=r"^\d{4,5}-\d{4,5}$", description="UDP ports that media takes at our own Janus, first and last."

@@ -1,6 +1,8 @@
 """The SFUs of this process: those of the settings, or a Janus of our own when it is there. Made by parts, tried by the doctor."""
 
 import asyncio
+import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -15,15 +17,17 @@ from secureconnect.config import Settings
 from secureconnect.keys import InternalKeys
 from secureconnect.media import janus_server
 from secureconnect.media.address import listening_address, media_address
-from secureconnect.media.child import Child, is_installed
-from secureconnect.media.coturn import free_port
-from secureconnect.media.janus_server import JanusOptions
+from secureconnect.media.child import Child
+from secureconnect.media.janus_bundle import MINIMUM
+from secureconnect.media.janus_server import JanusOptions, JanusProgram
 from secureconnect.media.pool import JanusPool, SfuServer
 from secureconnect.ops.health import Probe
 from secureconnect.ops.loops import keep_running
 from secureconnect.ops.metrics import Metrics
 
 OWN = "own"
+CORES = 4
+"""As many processes as cores, up to so many, unless the settings say otherwise."""
 WAIT_SECONDS = (0.05, 1.0)
 """How long before ours is started again, first and at most: calls wait for it, and it costs little to try."""
 
@@ -31,21 +35,34 @@ log = structlog.get_logger(__name__)
 
 
 class SfuServers:
-    """The pool of them, and the one that we run ourselves, if any. `keys` are those that all nodes derive."""
+    """The pool of them, and those that we run ourselves, if any. `keys` are those that all nodes derive."""
 
     def __init__(self, settings: Settings, keys: InternalKeys, clock: Clock, recordings: Path | None) -> None:
         """`recordings` is the folder for what SFUs record; None: they record nothing."""
-        options = _own_options(settings, keys.sfu_secret, recordings)
         servers = [_with_folder(server, recordings) for server in settings.sfu_servers] if settings.sfu == "auto" else []
-        self._own: Child | None = None
+        self._own: list[Child] = []
         self._clock = clock
         self._capacity = settings.sfu_capacity
-        if options is not None and (janus := janus_server.find_program()) is not None:
-            # It has its port before it starts, so that the pool can wait for it there.
-            own = SfuServer(name=OWN, url=janus_server.url_of(options), secret=options.secret)
-            servers = [_with_folder(own, recordings)]
-            self._own = Child(janus_server.program(options, janus), clock, wait=WAIT_SECONDS)
-        self.pool = JanusPool(servers, clock, key_of=keys.for_rooms, bitrate=settings.sfu_kbps * 1000, region=settings.region)
+        self._recordings = recordings
+        janus = _own_program(settings)
+        count = settings.sfu_processes or min(CORES, len(os.sched_getaffinity(0)))
+        options = [sfu_options(settings, keys.sfu_secret, recordings) for _ in range(count)] if janus is not None else []
+        for number, each in enumerate(options, start=1):
+            if janus is None or each is None:
+                log.warning("no SFU started", reason="this machine has no address but loopback")
+                break
+            # Its socket is known before it starts, so that the pool can wait for it there.
+            own = SfuServer(name=OWN if number == 1 else f"{OWN}-{number}", url=janus_server.url_of(each), secret=each.secret)
+            servers.append(_with_folder(own, recordings))
+            self._own.append(Child(janus_server.program(each, janus), clock, wait=WAIT_SECONDS))
+        self.pool = JanusPool(
+            servers,
+            clock,
+            key_of=keys.for_rooms,
+            bitrate=settings.sfu_kbps * 1000,
+            region=settings.region,
+            allow_version=settings.sfu_allow_version,
+        )
 
     @property
     def probes(self) -> dict[str, Probe]:
@@ -73,14 +90,19 @@ class SfuServers:
 
     async def run(self) -> None:
         """Until cancelled: keep our own running, and the pool connected."""
-        async with asyncio.TaskGroup() as tasks:
-            if self._own is not None:
-                tasks.create_task(keep_running("own_sfu", self._own.run))
-            tasks.create_task(keep_running("sfu_pool", self.pool.run))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for own in self._own:
+                    tasks.create_task(keep_running("own_sfu", own.run))
+                tasks.create_task(keep_running("sfu_pool", self.pool.run))
+        finally:
+            if self._own and self._recordings is not None:
+                with suppress(OSError):  # unless it is empty
+                    self._recordings.rmdir()
 
 
 def sfu_options(settings: Settings, secret: str, recordings: Path | None = None) -> JanusOptions | None:
-    """How our own Janus runs on this machine; None without an address that media could go by."""
+    """How a Janus of our own runs on this machine; None without an address that media could go by."""
     address = media_address()
     if address is None:
         return None
@@ -90,7 +112,7 @@ def sfu_options(settings: Settings, secret: str, recordings: Path | None = None)
     return JanusOptions(
         address=address,
         secret=secret,
-        port=free_port(janus_server.LOOPBACK, 0),
+        folder=janus_server.new_folder(),
         media_ports=(first, last),
         external_ip=str(settings.sfu_external_ip) if settings.sfu_external_ip else None,
         beside=(other,) if other is not None and other != address else (),
@@ -98,23 +120,28 @@ def sfu_options(settings: Settings, secret: str, recordings: Path | None = None)
     )
 
 
-def can_run_sfu() -> bool:
-    """Whether Janus is installed, with all that is loaded of it."""
-    return is_installed("setpriv") and janus_server.find_program() is not None
+def is_allowed(janus: JanusProgram, settings: Settings) -> bool:
+    """Whether this version of Janus may run: one without known faults, or the one that the setting names."""
+    return janus.version >= MINIMUM or janus.version_text == settings.sfu_allow_version
 
 
-def _own_options(settings: Settings, secret: str, recordings: Path | None) -> JanusOptions | None:
-    """Our own Janus, where there is to be one.
+def can_run_sfu(settings: Settings) -> bool:
+    """Whether Janus is installed, with all that is loaded of it, in a version that may run."""
+    janus = janus_server.find_program()
+    return janus is not None and is_allowed(janus, settings)
+
+
+def _own_program(settings: Settings) -> JanusProgram | None:
+    """The Janus that this process runs, where it is to run any.
 
     Only this process reaches it, so a call that other nodes hold sessions of could not use it: they need servers of their own.
     """
     wanted = settings.sfu == "auto" and not settings.sfu_servers and "video" in settings.served and not settings.is_bus_shared
-    if not wanted or not can_run_sfu():
+    janus = janus_server.find_program() if wanted else None
+    if janus is not None and not is_allowed(janus, settings):
+        log.warning("no SFU started", reason=f"Janus {janus.version_text} has known faults: run `secureconnect sfu install`")
         return None
-    options = sfu_options(settings, secret, recordings)
-    if options is None:
-        log.warning("no SFU started", reason="this machine has no address but loopback")
-    return options
+    return janus
 
 
 def _with_folder(server: SfuServer, recordings: Path | None) -> SfuServer:

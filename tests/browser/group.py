@@ -158,15 +158,3 @@ async def group(
 async def _close(one: Group) -> None:
     for person in one.pages:
         await person.page.context.close()
-
-
-def janus_of(server: ServerProcess) -> int:
-    """The process of the Janus that this server runs."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            name, parent = stat.read_text().split(") ")[0].split(" (")[1], int(stat.read_text().rsplit(") ", 1)[1].split()[1])
-        except (OSError, IndexError):
-            continue  # it has ended meanwhile
-        if name == "janus" and parent == server.pid:
-            return int(stat.parent.name)
-    raise LookupError("this server runs no Janus")

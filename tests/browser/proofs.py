@@ -18,8 +18,9 @@ from pathlib import Path
 
 from playwright.async_api import Browser
 
-from tests.browser.group import Group, group, janus_of
+from tests.browser.group import Group, group
 from tests.browser.pages import PersonPage, chromium
+from tests.fakes.janus import janus_of
 from tests.fakes.server import ServerProcess
 
 BUDGET_SECONDS = float(os.environ.get("PROOF_SECONDS", "3600"))

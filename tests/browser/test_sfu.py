@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser
 
-from tests.browser.group import GAP_METER, camera, group, janus_of
+from tests.browser.group import GAP_METER, camera, group
 from tests.browser.pages import chromium
 from tests.browser.test_call import PICTURES
+from tests.fakes.janus import janus_of
 from tests.fakes.server import ServerProcess
 
 pytestmark = [pytest.mark.anyio, pytest.mark.media]

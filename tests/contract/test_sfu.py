@@ -129,8 +129,9 @@ class Place:
 
 
 @asynccontextmanager
-async def running_pool(*servers: SfuServer) -> AsyncIterator[JanusPool]:
-    pool = JanusPool(servers, SystemClock(), key_of=lambda _name: b"what nodes share", bitrate=1_000_000)
+async def running_pool(*servers: SfuServer, allow_version: str | None = None) -> AsyncIterator[JanusPool]:
+    key = b"what nodes share"
+    pool = JanusPool(servers, SystemClock(), key_of=lambda _name: key, bitrate=1_000_000, allow_version=allow_version)
     task = asyncio.create_task(pool.run())
     await until(lambda: all(pool.is_usable(server.name) for server in servers), "the SFU to answer")
     try:
@@ -148,13 +149,13 @@ async def place() -> AsyncIterator[Place]:
         await asyncio.gather(*(someone.close() for someone in place.people))
 
 
-async def test_it_runs_alone_with_one_plugin_behind_a_secret_on_loopback(place: Place) -> None:
+async def test_it_runs_alone_with_one_plugin_behind_a_secret_on_a_socket(place: Place) -> None:
     clock, url = SystemClock(), place.janus.server.url
     with pytest.raises(JanusError) as refused:
         await open_janus(url, "another secret", clock)
     assert refused.value.code == UNAUTHORIZED
     with pytest.raises(JanusLost):
-        await open_janus(url.replace("127.0.0.1", ADDRESS), SECRET, clock)
+        await open_janus(url.replace("api.sock", "no.sock"), SECRET, clock)
     check_what_runs(place.janus.pid)
 
 
@@ -176,8 +177,10 @@ def check_what_runs(pid: int) -> None:
 
 
 def test_the_configuration_we_ship_is_the_one_we_run() -> None:
-    options = JanusOptions("10.0.0.20", "REPLACE-WITH-THE-secret-OF-sfu_servers", external_ip="203.0.113.20")
-    files = configuration(options, Path("/etc/secureconnect-janus"), host="10.0.0.20")
+    options = JanusOptions(
+        "10.0.0.20", "REPLACE-WITH-THE-secret-OF-sfu_servers", Path("/etc/secureconnect-janus"), external_ip="203.0.113.20"
+    )
+    files = configuration(options, host="10.0.0.20")
     folder = ROOT / "deploy/janus"
     assert {file.name: file.read_bytes().partition(b"\n")[2] for file in folder.glob("*.jcfg")} == files
 
@@ -284,6 +287,7 @@ async def test_a_janus_that_is_killed_is_known_at_once_and_one_that_hangs_within
     changes: list[bool] = []
     place.pool.watch(lambda name: changes.append(place.pool.is_usable(name)))
     ann = await place.seat("ann")
+    changes.clear()
     os.kill(place.janus.pid, signal.SIGKILL)
     await until(lambda: "lost" in ann.ear.heard, "the seat to be lost", seconds=2.0)
     assert changes == [False]

@@ -11,12 +11,12 @@ from av import AudioFrame, VideoFrame
 
 from secureconnect.clock import SystemClock
 from secureconnect.media.child import Child
-from secureconnect.media.coturn import free_port
-from secureconnect.media.janus_server import LOOPBACK, JanusOptions, find_program, program, url_of
+from secureconnect.media.janus_server import JanusOptions, JanusProgram, find_program, new_folder, program, url_of
 from secureconnect.media.pool import SfuServer
 from secureconnect.robot.meters import AudioMeter, VideoMeter
 from secureconnect.robot.pictures import Picture, PictureTrack
 from secureconnect.robot.sounds import Beep
+from tests.fakes.server import ServerProcess
 
 ADDRESS = "10.77.0.1"
 """What tests/namespace gives: Janus gathers no candidates on loopback."""
@@ -25,17 +25,23 @@ START_SECONDS = 15.0
 
 
 class JanusServer:
-    """One Janus. The port stays the same from one start to the next; what it held does not."""
+    """One Janus. Its socket stays the same from one start to the next; what it held does not."""
 
-    def __init__(self, name: str = "one", media_ports: tuple[int, int] = (20000, 21999), recordings: Path | None = None) -> None:
-        program_found = find_program()
-        if program_found is None:
+    def __init__(
+        self,
+        name: str = "one",
+        media_ports: tuple[int, int] = (20000, 21999),
+        recordings: Path | None = None,
+        janus: JanusProgram | None = None,
+    ) -> None:
+        janus = janus or find_program()
+        if janus is None:
             raise RuntimeError("janus is not installed: run tests/engines")
-        self.options = JanusOptions(ADDRESS, SECRET, free_port(LOOPBACK, 0), media_ports, recordings=recordings)
+        self.options = JanusOptions(ADDRESS, SECRET, new_folder(), media_ports, recordings=recordings)
         where = str(recordings) if recordings is not None else None
         self.server = SfuServer(name=name, url=url_of(self.options), secret=SECRET, recordings=where)
         self._up = asyncio.Event()
-        self._child = Child(program(self.options, program_found), SystemClock(), on_change=lambda is_up: self._up.set())
+        self._child = Child(program(self.options, janus), SystemClock(), on_change=lambda is_up: self._up.set())
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -58,13 +64,29 @@ class JanusServer:
 
 
 @asynccontextmanager
-async def running_janus(name: str = "one", recordings: Path | None = None) -> AsyncIterator[JanusServer]:
-    janus = JanusServer(name, recordings=recordings)
-    await janus.start()
+async def running_janus(
+    name: str = "one", recordings: Path | None = None, janus: JanusProgram | None = None
+) -> AsyncIterator[JanusServer]:
+    server = JanusServer(name, recordings=recordings, janus=janus)
+    await server.start()
     try:
-        yield janus
+        yield server
     finally:
-        await janus.stop()
+        await server.stop()
+
+
+def janus_of(server: ServerProcess) -> int:
+    """The process of the busiest Janus that this server runs: media has sockets."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, IndexError):  # it has ended meanwhile
+            text = stat.read_text()
+            name, parent = text.split(") ")[0].split(" (")[1], int(text.rsplit(") ", 1)[1].split()[1])
+            if name == "janus" and parent == server.pid:
+                found.append((len(list((stat.parent / "fd").iterdir())), int(stat.parent.name)))
+    if not found:
+        raise LookupError("this server runs no Janus")
+    return max(found)[1]
 
 
 def _connection() -> RTCPeerConnection:

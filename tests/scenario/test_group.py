@@ -24,7 +24,7 @@ from secureconnect.robot.sources import Outgoing, Source
 from secureconnect.robot.wire import MediaState
 from secureconnect.store import open_database
 from secureconnect.store.schema import migrate
-from tests.fakes.janus import JanusServer, running_janus
+from tests.fakes.janus import JanusServer, janus_of, running_janus
 from tests.fakes.postgres import running_postgres
 from tests.fakes.redis import RedisServer
 from tests.fakes.server import ServerProcess
@@ -181,20 +181,6 @@ async def stage(server: ServerProcess) -> AsyncIterator[Stage]:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def janus_of(server: ServerProcess) -> int:
-    """The process that the server runs."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = (entry / "stat").read_text()
-            except OSError:
-                continue
-            name, parent = stat[stat.index("(") + 1 : stat.rindex(")")], stat[stat.rindex(")") + 2 :].split()[1]
-            if name == "janus" and int(parent) == server.pid:
-                return int(entry.name)
-    raise AssertionError("the server runs no janus")
-
-
 async def people_at(janus: JanusServer) -> int:
     """How many sit there."""
     api = await open_janus(janus.server.url, janus.server.secret, SystemClock())
@@ -237,6 +223,23 @@ async def test_a_janus_that_is_killed_costs_a_call_of_four_seconds_and_no_more(t
             begun = asyncio.get_running_loop().time()
             await scene.all_see_all(*robots, by_sfu=True, seconds=15)
             print(f"media again after {asyncio.get_running_loop().time() - begun:.2f} s")
+
+
+async def test_a_janus_that_is_killed_costs_only_the_calls_that_it_has(tmp_path: Path) -> None:
+    async with serving(tmp_path, SFU="auto", SFU_PROCESSES="2") as server, stage(server) as first, stage(server) as second:
+        ann, bob, cyn = await first.people("Ann", "Bob", "Cyn")
+        await first.join(bob, cyn)
+        await first.all_see_all(ann, bob, cyn, by_sfu=True)
+        dan, eve, fay = await second.people("Dan", "Eve", "Fay")
+        await second.join(eve, fay)
+        await second.all_see_all(dan, eve, fay, by_sfu=True)
+        epochs = [robot.epoch for robot in (ann, dan)]
+        os.kill(janus_of(server), signal.SIGKILL)
+        await until(lambda: [robot.epoch for robot in (ann, dan)] != epochs, "one call to move")
+        await first.all_see_all(ann, bob, cyn, by_sfu=True, seconds=15)
+        await second.all_see_all(dan, eve, fay, by_sfu=True, seconds=15)
+        stayed = [robot.epoch == epoch for robot, epoch in zip((ann, dan), epochs, strict=True)]
+        assert sorted(stayed) == [False, True], "the other call stays where it is"
 
 
 async def test_without_an_sfu_four_are_a_mesh_and_the_fifth_is_refused(tmp_path: Path) -> None:

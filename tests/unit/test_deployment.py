@@ -18,6 +18,7 @@ from compose_spec import PyCompose
 from secureconnect.api import ops as ops_routes
 from secureconnect.config import PREFIX, Settings, load_settings
 from secureconnect.media.coturn import CoturnOptions, configuration
+from secureconnect.media.janus_bundle import CURRENT, SYSTEM_FOLDER
 from secureconnect.server import SPARE_FILES
 
 ROOT = Path(__file__).parents[2]
@@ -263,6 +264,24 @@ def test_systemd_takes_the_units_and_finds_little_to_blame(units: list[Path]) ->
         asked = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", str(unit)]
         judged = subprocess.run(asked, capture_output=True, text=True, check=False)
         assert judged.returncode == 0, judged.stdout[-2000:]
+
+
+def test_systemd_takes_the_unit_of_a_janus(tmp_path: Path) -> None:
+    unit = tmp_path / "secureconnect-janus.service"
+    text = (DEPLOY / "janus" / unit.name).read_text()
+    command = f"{SYSTEM_FOLDER}/{CURRENT}/bin/janus"
+    assert f"ExecStart={command} -F /etc/secureconnect-janus\n" in text
+    unit.write_text(text.replace(command, "/bin/true"))
+    verified = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False)
+    assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
+    asked = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", str(unit)]
+    judged = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert judged.returncode == 0, judged.stdout
+
+
+def test_a_node_may_restrict_its_janus() -> None:
+    for name in UNITS:
+        assert "SystemCallFilter=landlock_create_ruleset landlock_add_rule landlock_restrict_self\n" in (DEPLOY / name).read_text()
 
 
 @pytest.mark.parametrize("name", UNITS)

@@ -53,7 +53,7 @@ def _device_of(folder: Path) -> int:
 
 def _why_not(settings: Settings, recorder: Recorder) -> str | None:
     """Why there is nothing to look at."""
-    if not settings.sfu_servers and (settings.is_bus_shared or not can_run_sfu()):
+    if not settings.sfu_servers and (settings.is_bus_shared or not can_run_sfu(settings)):
         return "none: there is no SFU"
     return None if recorder.trouble is None else f"none: {recorder.trouble}"
 

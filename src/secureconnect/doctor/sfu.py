@@ -10,21 +10,20 @@ from ipaddress import ip_address
 
 from secureconnect.clock import SystemClock
 from secureconnect.config import Settings
-from secureconnect.doctor.finding import Finding, failed, ok, skipped
+from secureconnect.doctor.finding import Finding, Verdict, failed, ok, skipped
 from secureconnect.media import Member, Room, SfuError, Stream, Track
 from secureconnect.media.child import Child
-from secureconnect.media.janus import UNAUTHORIZED, JanusError, JanusLost, open_janus
-from secureconnect.media.janus_server import find_program, program, url_of
+from secureconnect.media.janus import TOO_OLD, UNAUTHORIZED, JanusError, JanusLost, open_janus
+from secureconnect.media.janus_server import JanusProgram, find_program, program, url_of
 from secureconnect.media.pool import SfuServer
 from secureconnect.media.videoroom import RoomOptions, VideoRoomSeat
-from secureconnect.sfu_servers import can_run_sfu, sfu_options
+from secureconnect.sandbox import missing_parts
+from secureconnect.sfu_servers import is_allowed, sfu_options
 from secureconnect.signaling.sfu_frames import Source
 
 ANSWER_SECONDS = 10.0
-MENDED = 1401
-"""Janus 1.4.1, which mends what a publisher could crash or read it with (its pull requests 3636 and 3637)."""
 WITHOUT = "calls are for four people at most, each sends to all"
-OLD = "lacks what was mended up to 1.4.1: whoever sends may crash it, and calls move on; the containers carry a newer one"
+UPDATE = "run `secureconnect sfu install` on its machine, and start that Janus"
 
 OFFER = """v=0
 o=- 1 1 IN IP4 127.0.0.1
@@ -64,14 +63,17 @@ async def sfu(settings: Settings) -> list[Finding]:
         return list(await asyncio.gather(*(_ask(server, ()) for server in settings.sfu_servers)))
     if settings.is_bus_shared:
         return [skipped("SFU", f"none: {WITHOUT}; nodes that share calls need sfu_servers, which all of them reach")]
-    if not can_run_sfu():
+    janus = find_program()
+    if janus is None:
         return [skipped("SFU", f"none: {WITHOUT}; run `secureconnect sfu install`, and `serve` runs one, or set sfu_servers")]
-    return [await _our_own(settings)]
+    if not is_allowed(janus, settings):
+        return [failed("SFU", f"Janus {janus.version_text} has known faults, so {WITHOUT}", "run `secureconnect sfu install`")]
+    return [await _our_own(settings, janus)]
 
 
-async def _our_own(settings: Settings) -> Finding:
-    options, janus = sfu_options(settings, secrets.token_hex(16)), find_program()
-    if options is None or janus is None:
+async def _our_own(settings: Settings, janus: JanusProgram) -> Finding:
+    options = sfu_options(settings, secrets.token_hex(16))
+    if options is None:
         return skipped("SFU", "none: this machine has no address but loopback")
     listening = asyncio.Event()
     child = Child(program(options, janus), SystemClock(), on_change=lambda is_up: listening.set())
@@ -82,7 +84,11 @@ async def _our_own(settings: Settings) -> Finding:
         if child.pid is None:
             return failed("SFU", "janus is installed and does not start", "look at the log of `serve`, or set sfu=off")
         server = SfuServer(name="own", url=url_of(options), secret=options.secret)
-        return await _ask(server, options.candidates)
+        finding = await _ask(server, options.candidates)
+        missing = missing_parts()
+        if finding.verdict is not Verdict.OK or not missing:
+            return finding
+        return ok("SFU", f"{finding.detail}; its sandbox is incomplete, because this kernel has no {', no '.join(missing)}")
     finally:
         for task in (running, waiting):
             task.cancel()
@@ -101,6 +107,8 @@ async def _ask(server: SfuServer, wanted: tuple[str, ...]) -> Finding:
     except JanusError as refusal:
         if refusal.code == UNAUTHORIZED:
             return failed("SFU", f"{server.name}: it does not take our secret", "set its secret to the api_secret of that Janus")
+        if refusal.code == TOO_OLD:
+            return failed("SFU", f"{server.name}: {refusal}", UPDATE)
         return failed("SFU", f"{server.name}: {refusal}", "take its configuration from deploy/janus")
     except SfuError as refusal:
         return failed("SFU", f"{server.name}: {refusal}", "take its configuration from deploy/janus")
@@ -110,7 +118,6 @@ async def _offer(server: SfuServer, wanted: tuple[str, ...]) -> Finding:
     clock = SystemClock()
     janus = await open_janus(server.url, server.secret, clock)
     try:
-        info = await janus.info()
         room = Room(server.name, f"doctor.{secrets.token_hex(8)}", 1)
         options = RoomOptions(admin_key=server.secret, key=secrets.token_bytes(16), bitrate=64_000)
         seat = VideoRoomSeat(janus, room, Member("doctor", "doctor"), options, listener=_Nothing())
@@ -124,8 +131,8 @@ async def _offer(server: SfuServer, wanted: tuple[str, ...]) -> Finding:
     finally:
         await janus.close()
     addresses = sorted({line.split()[4] for line in answer.splitlines() if line.startswith("a=candidate:")})
-    old = f"; {OLD}" if info.version < MENDED else ""
-    well = f"{server.name}: Janus {info.version_string} answers an offer in {took:.0f} ms, media by {', '.join(addresses)}{old}"
+    version = ".".join(map(str, janus.version))
+    well = f"{server.name}: Janus {version} answers an offer in {took:.0f} ms, media by {', '.join(addresses)}"
     return _judge(server.name, addresses, wanted) or ok("SFU", well)
 
 

@@ -20,6 +20,8 @@ from secureconnect.media.janus_bundle import CURRENT, MINIMUM, RECORD, Installat
 __all__ = ["InstallError", "install"]
 
 PARTIAL = ".partial-"
+NEEDED_MB, LOW_MB = 600, 8
+"""Space that an installation takes while it runs; and so little space that it explains a failure."""
 Progress = Callable[[str], None]
 
 
@@ -48,22 +50,20 @@ def install(folder: Path, *, mirror: str | None = None, upgrade: bool = False, o
 
 def _install(folder: Path, installed: JanusBundle | None, mirror: str | None, on_progress: Progress) -> JanusBundle:
     architecture = check_machine()
+    if (free := _free_mb(folder)) < NEEDED_MB:
+        raise InstallError(
+            f"There is not enough space: {folder} has {free} MB, and {NEEDED_MB} MB are needed for the installation."
+        )
     source = mirror or find_mirror() or MIRROR
     with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=folder) as name:
-        partial = Path(name)
-        partial.chmod(0o755)  # so that apt, as root, may download as its own user
-        (partial / "apt").mkdir(mode=0o755)
-        apt = Apt(partial / "apt", architecture, source)
-        on_progress(f"Downloading the list of Debian's packages from {source}.")
-        apt.update()
-        version = _choose_version(apt, source)
-        if installed is not None and installed.installation.version == version:
-            return installed
-        target = folder / f"{version}-{architecture}"
-        packages = build(apt, partial, on_progress)
-        record = Installation(version=version, architecture=architecture, packages=packages)
-        (partial / "bundle" / RECORD).write_bytes(msgspec.json.format(msgspec.json.encode(record)))
-        _publish(partial / "bundle", target)
+        try:
+            target = _make(Path(name), folder, installed, Apt(_own_folder(Path(name)), architecture, source), on_progress)
+        except (InstallError, OSError) as failure:
+            if _free_mb(folder) < LOW_MB:
+                raise InstallError(
+                    f"There is no space left in {folder}: {NEEDED_MB} MB are needed for the installation."
+                ) from failure
+            raise
     bundle = read_bundle(folder)
     if bundle is None:
         raise InstallError(f"What was installed into {folder} cannot be read.")
@@ -71,12 +71,40 @@ def _install(folder: Path, installed: JanusBundle | None, mirror: str | None, on
     return bundle
 
 
-def _choose_version(apt: Apt, source: str) -> str:
+def _make(partial: Path, folder: Path, installed: JanusBundle | None, apt: Apt, on_progress: Progress) -> Path:
+    """Download Janus, put a bundle together in `partial`, and make it the current one. Where it is then."""
+    on_progress(f"Downloading the list of Debian's packages from {apt.mirror}.")
+    apt.update()
+    version = _choose_version(apt)
+    target = folder / f"{version}-{apt.architecture}"
+    if installed is not None and installed.installation.version == version:
+        return target
+    packages = build(apt, partial, on_progress)
+    record = Installation(version=version, architecture=apt.architecture, packages=packages)
+    (partial / "bundle" / RECORD).write_bytes(msgspec.json.format(msgspec.json.encode(record)))
+    _publish(partial / "bundle", target)
+    return target
+
+
+def _own_folder(partial: Path) -> Path:
+    """Where apt works. As root it downloads as a user of its own, who must get here."""
+    partial.chmod(0o755)
+    (partial / "apt").mkdir(mode=0o755)
+    return partial / "apt"
+
+
+def _free_mb(folder: Path) -> int:
+    return shutil.disk_usage(folder).free // 1_000_000
+
+
+def _choose_version(apt: Apt) -> str:
     version = apt.candidate("janus")
     minimum = ".".join(map(str, MINIMUM))
     if version is None or parse_version(version) < MINIMUM:
         found = f"Janus {version}" if version else "no Janus"
-        raise InstallError(f"{source} has {found}, and {minimum} or newer is needed: name another mirror of Debian with --mirror.")
+        raise InstallError(
+            f"{apt.mirror} has {found}, and {minimum} or newer is needed: name another mirror of Debian with --mirror."
+        )
     return version
 
 

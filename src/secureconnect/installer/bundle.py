@@ -4,21 +4,27 @@ Debian's packages name in `Depends` the package of every library that their file
 each time those that one with a needed file depends on, until every library is there: about half of all that apt would install.
 """
 
+import asyncio
+import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from secureconnect.clock import SystemClock
 from secureconnect.installer.debian import Apt, InstallError, Package, run, unpack
 from secureconnect.installer.elf import ElfFile, NotElf
-from secureconnect.media.janus_bundle import CONVERTER, JANUS
-from secureconnect.media.janus_server import PLUGIN, TRANSPORT
+from secureconnect.media import janus_server
+from secureconnect.media.child import Child
+from secureconnect.media.janus_bundle import CONVERTER, JANUS, Installation, JanusBundle
+from secureconnect.media.janus_server import PLUGIN, TRANSPORT, JanusOptions, JanusProgram, new_folder
 
 PACKAGES = ("janus", "janus-tools")
 PROGRAMS = {JANUS: f"bin/{JANUS}", CONVERTER: f"bin/{CONVERTER}"}
 MODULES = {f"plugins/{PLUGIN}": PLUGIN, f"transports/{TRANSPORT}": TRANSPORT}
-AT_RUN_TIME = ("libgcc_s.so.1",)
-"""Libraries that no file names: glibc loads this one when a thread ends (pthread_exit(3))."""
+AT_RUN_TIME = {"libc.so.6": ("libgcc_s.so.1",), "libnss3.so": ("libsoftokn3.so", "libfreeblpriv3.so")}
+"""Libraries that others load by name while they run: glibc to end a thread, NSS (which encrypts for libsrtp) its algorithms."""
+START_SECONDS = 20.0
 WRAPPER = """#!/bin/sh
 # Start {program} with the libraries that it was built for. Written by `secureconnect sfu install`.
 here=$(dirname -- "$(readlink -f -- "$0")")/..
@@ -86,7 +92,8 @@ def build(apt: Apt, partial: Path, on_progress: Callable[[str], None]) -> dict[s
         (bundle / "bin" / program).write_text(WRAPPER.format(program=program))
         (bundle / "bin" / program).chmod(0o755)
     used = _copy_licences(collection, partial / "unpacked", bundle / "copyright", {*libraries.values()})
-    _try(bundle)
+    _check_libraries(bundle)
+    asyncio.run(_start(bundle))
     return {name: collection.fetched[name].version for name in sorted(used)}
 
 
@@ -103,7 +110,7 @@ def _collect_libraries(collection: Collection, roots: list[tuple[str, Path]]) ->
             elf = _read(path)
             if elf.interpreter is not None:
                 loader = Path(elf.interpreter).name
-            for name in {*elf.needed, *([loader, *AT_RUN_TIME] if elf.interpreter is not None else [])} - found.keys():
+            for name in {*elf.needed, *AT_RUN_TIME.get(path.name, ()), loader} - {"", *found}:
                 missing.setdefault(name, package)
         missing = {**unknown, **missing}
         collection.fetch({name for package in set(missing.values()) for name in collection.dependencies(package)})
@@ -152,8 +159,8 @@ def _copy_licences(collection: Collection, unpacked: Path, target: Path, librari
     return used
 
 
-def _try(bundle: Path) -> None:
-    """Start each program once, and see that it takes no library of the machine. Raises InstallError."""
+def _check_libraries(bundle: Path) -> None:
+    """See that each program starts, and takes no library of the machine. Raises InstallError."""
     for program in PROGRAMS:
         loader = (str(bundle / "loaders" / program), "--inhibit-cache", "--library-path", str(bundle / "lib"))
         lines = run((*loader, "--list", str(bundle / "programs" / program)), f"{program} does not start").splitlines()
@@ -162,3 +169,20 @@ def _try(bundle: Path) -> None:
         if strange:
             raise InstallError(f"{program} would load {strange[0]}: report this as an error of SecureConnect.")
         run((*loader, str(bundle / "programs" / program), "--help"), f"{program} does not start")
+
+
+async def _start(bundle: Path) -> None:
+    """Start Janus as `serve` does, in its sandbox, until it listens. Raises InstallError."""
+    command = JanusBundle(bundle, Installation(version="", architecture="", packages={})).command(JANUS)
+    janus = JanusProgram(command, bundle, (), readable=(str(bundle),), executable=(command[0],))
+    listening = asyncio.Event()
+    options = JanusOptions("127.0.0.1", secrets.token_hex(16), new_folder())
+    child = Child(janus_server.program(options, janus), SystemClock(), on_change=lambda is_up: listening.set())
+    running, waiting = asyncio.create_task(child.run_once()), asyncio.create_task(listening.wait())
+    await asyncio.wait({running, waiting}, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    has_started = child.pid is not None
+    for task in (running, waiting):
+        task.cancel()
+    await asyncio.gather(running, waiting, return_exceptions=True)
+    if not has_started:
+        raise InstallError(f"The Janus that was downloaded does not start{f': {child.failure}' if child.failure else ''}.")

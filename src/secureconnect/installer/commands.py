@@ -10,6 +10,7 @@ from rich.console import Console
 
 from secureconnect.installer import InstallError, install
 from secureconnect.media.janus_bundle import MINIMUM, JanusBundle, default_folder, find_bundle, read_bundle
+from secureconnect.ops.logging import set_up_logging
 
 sfu = App(name="sfu", help="Janus, the SFU that group calls and recordings go through.")
 _output = Console(soft_wrap=True)
@@ -26,6 +27,7 @@ def install_janus(
     upgrade: Annotated[bool, Parameter(help="Look for a newer version.")] = False,
 ) -> None:
     """Install Janus and janus-pp-rec from Debian's packages, without root; nothing happens when they are installed."""
+    set_up_logging("critical", "auto")
     try:
         bundle = install(_folder(to), mirror=mirror, upgrade=upgrade, on_progress=_errors.print)
     except InstallError as failure:

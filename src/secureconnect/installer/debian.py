@@ -40,6 +40,8 @@ class Apt:
     """apt with its state below `folder`, which exists and is empty."""
 
     def __init__(self, folder: Path, architecture: str, mirror: str) -> None:
+        self.architecture = architecture
+        self.mirror = mirror
         self._folder = folder
         for name in ("lists/partial", "cache/archives/partial", "packages"):
             (folder / name).mkdir(parents=True)

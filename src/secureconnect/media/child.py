@@ -7,14 +7,15 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from secureconnect.clock import Clock
+from secureconnect.sandbox import Sandbox
 
 log = structlog.get_logger(__name__)
 
@@ -33,17 +34,21 @@ MAX_WORDS = 200
 class Program:
     """What to start: its name in our log, what to run given its folder, what to put there first, and where it must listen.
 
-    `links` are symbolic links in folders of its folder, by what they lead to. `writes_to` is a folder given to it whose
-    files outlive it.
+    Where it listens is a TCP `port` of `address`, or the Unix socket `socket` in its folder. `folder` is that folder when others
+    must know it before the start; else each start has another one. `links` are symbolic links in folders of its folder, by what
+    they lead to. `writes_to` is a folder given to it whose files outlive it. `sandbox` says what it may do, given its folder.
     """
 
     name: str
     arguments: Callable[[Path], tuple[str, ...]]
     files: Callable[[Path], Mapping[str, bytes]]
-    address: str
-    port: int
+    address: str = ""
+    port: int = 0
+    socket: str | None = None
+    folder: Path | None = None
     links: Callable[[Path], Mapping[str, Path]] = lambda folder: {}
     writes_to: Path | None = None
+    sandbox: Callable[[Path], Sandbox] | None = None
 
 
 def is_installed(program: str) -> bool:
@@ -52,7 +57,7 @@ def is_installed(program: str) -> bool:
 
 
 class Child:
-    """One such process at a time. `pid` is None while it does not listen."""
+    """One such process at a time. `pid` is None while it does not listen; `failure` is why the last start failed."""
 
     def __init__(
         self,
@@ -64,6 +69,7 @@ class Child:
     ) -> None:
         """`wait`: how long before one that died is started again, first and at most, seconds."""
         self.pid: int | None = None
+        self.failure = ""
         self._program = program
         self._clock = clock
         self._on_change = on_change
@@ -84,22 +90,20 @@ class Child:
     async def run_once(self) -> None:
         """Start one, and return when it has ended; cancelled, end it. What goes wrong is logged."""
         process: asyncio.subprocess.Process | None = None
-        with tempfile.TemporaryDirectory(prefix=f"secureconnect-{Path(self._program.arguments(Path())[0]).name}-") as name:
+        with _made(self._program) as folder:
             try:
-                process = await self._start(Path(name))
-                await self._wait_until_it_listens(process)
+                process = await self._start(folder)
+                await self._wait_until_it_listens(process, folder)
                 self._changed(process.pid)
-                log.info(f"{self._program.name} started", address=self._program.address, port=self._program.port)
+                log.info(f"{self._program.name} started", **self._whereabouts(folder))
                 await self._read_to_the_end(process)
                 log.warning(f"{self._program.name} ended", status=await process.wait())
             except (OSError, TimeoutError) as failure:
-                log.warning(f"{self._program.name} did not start", reason=str(failure) or "it does not listen")
+                self.failure = str(failure) or "it does not listen"
+                log.warning(f"{self._program.name} did not start", reason=self.failure)
             finally:
                 self._changed(None)
                 await _end(process)
-                if self._program.writes_to is not None:
-                    with suppress(OSError):  # unless it is empty
-                        self._program.writes_to.rmdir()
 
     def _changed(self, pid: int | None) -> None:
         if pid != self.pid:
@@ -117,8 +121,13 @@ class Child:
         if self._program.writes_to is not None:
             _give(self._program.writes_to, give_away=bool(as_nobody))
         program, *arguments = self._program.arguments(folder)
+        command = (shutil.which(program) or program, *arguments)
+        if self._program.sandbox is not None:
+            command = self._program.sandbox(folder).command(command)
+        else:
+            command = ("setpriv", *as_nobody, "--no-new-privs", "--pdeathsig", "KILL", "--", *command)
         return await asyncio.create_subprocess_exec(
-            *("setpriv", *as_nobody, "--no-new-privs", "--pdeathsig", "KILL", "--", shutil.which(program) or program, *arguments),
+            *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -127,12 +136,22 @@ class Child:
             cwd=folder,
         )
 
-    async def _wait_until_it_listens(self, process: asyncio.subprocess.Process) -> None:
+    def _whereabouts(self, folder: Path) -> dict[str, object]:
+        program = self._program
+        return {"socket": str(folder / program.socket)} if program.socket else {"address": program.address, "port": program.port}
+
+    async def _connect(self, folder: Path) -> asyncio.StreamWriter:
+        program = self._program
+        if program.socket is not None:
+            return (await asyncio.open_unix_connection(folder / program.socket))[1]
+        return (await asyncio.open_connection(program.address, program.port))[1]
+
+    async def _wait_until_it_listens(self, process: asyncio.subprocess.Process, folder: Path) -> None:
         """Raises TimeoutError, or ConnectionError with its last words when it ended instead."""
         async with asyncio.timeout(START_SECONDS):
             while process.returncode is None:
                 try:
-                    _, writer = await asyncio.open_connection(self._program.address, self._program.port)
+                    writer = await self._connect(folder)
                 except OSError:
                     await self._clock.sleep(LOOK_SECONDS)
                 else:
@@ -149,6 +168,21 @@ class Child:
             for line in chunk.decode(errors="replace").splitlines():
                 if "ERROR" in line or "FATAL" in line:
                     log.debug(f"{self._program.name} says", words=line.strip()[:MAX_WORDS])
+
+
+@contextmanager
+def _made(program: Program) -> Iterator[Path]:
+    """The folder of one start, for its user alone, gone at the end. Raises FileExistsError for a named one that is there."""
+    if program.folder is None:
+        name = Path(program.arguments(Path())[0]).name
+        with tempfile.TemporaryDirectory(prefix=f"secureconnect-{name}-") as folder:
+            yield Path(folder)
+        return
+    program.folder.mkdir(mode=0o700)
+    try:
+        yield program.folder
+    finally:
+        shutil.rmtree(program.folder, ignore_errors=True)
 
 
 def _write(path: Path, content: bytes, *, give_away: bool) -> None:

@@ -13,12 +13,15 @@ from typing import Any
 
 import msgspec
 import structlog
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import InvalidHandshake, WebSocketException
 
 from secureconnect.clock import Clock
+from secureconnect.media.janus_bundle import MINIMUM, parse_version
 
 SUBPROTOCOL = "janus-protocol"
+UNIX = "unix:"
+"""What the URL of a Unix socket begins with; its path follows."""
 PLUGIN = "janus.plugin.videoroom"
 MAX_BYTES = 1_048_576
 """The largest message taken: an offer of a hundred streams is a tenth of it."""
@@ -30,8 +33,9 @@ CLOSE_SECONDS = 1.0
 """The library would wait ten seconds for a goodbye from one that hangs."""
 KEEPALIVE_SECONDS = 15.0
 """Janus gives a session up after a minute in which nothing was asked."""
-NO_ANSWER, UNAUTHORIZED, NO_SUCH_SESSION, NO_SUCH_HANDLE = 0, 403, 458, 459
-"""Codes of `JanusError`: the first is ours, for a request that is left without an answer while the connection is well."""
+NO_ANSWER, TOO_OLD, UNAUTHORIZED, NO_SUCH_SESSION, NO_SUCH_HANDLE = 0, 1, 403, 458, 459
+"""Codes of `JanusError`. The first two are ours: for a request that is left without an answer while the connection is well, and for
+a Janus with known faults."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +46,7 @@ class JanusError(Exception):
     """Janus refuses a request; `code` is of janus' apierror.h, or of the plugin."""
 
     def __init__(self, code: int, reason: str) -> None:
-        super().__init__(f"{code} {reason}")
+        super().__init__(reason if code == TOO_OLD else f"{code} {reason}")
         self.code = code
         self.reason = reason
 
@@ -112,6 +116,7 @@ class Janus:
 
     def __init__(self, socket: ClientConnection, secret: str, clock: Clock) -> None:
         self.lost = asyncio.Event()
+        self.version: tuple[int, ...] = ()
         self._socket = socket
         self._secret = secret
         self._clock = clock
@@ -120,6 +125,11 @@ class Janus:
         self._behind_ack: set[str] = set()
         self._sessions: dict[int, _Session] = {}
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._keep_alive())]
+
+    @property
+    def is_old(self) -> bool:
+        """Whether a participant can crash it (see `janus_bundle.MINIMUM`)."""
+        return self.version < MINIMUM
 
     async def info(self) -> Message:
         """Its version and settings."""
@@ -264,30 +274,52 @@ class Janus:
                     await self._socket.send(_encode(request), text=True)
 
 
-async def open_janus(url: str, secret: str, clock: Clock) -> Janus:
-    """Connect, and see that it answers to this secret. Raises JanusLost, or JanusError 403 for a wrong secret."""
+async def open_janus(url: str, secret: str, clock: Clock, *, allow: str | None = None) -> Janus:
+    """Connect, and see that it answers to this secret and has a version without known faults.
+
+    Args:
+        url: `ws://`, `wss://`, or `unix:` and the path of a socket.
+        secret: Janus' api_secret.
+        clock: For what is repeated.
+        allow: A version that is used although it is old.
+
+    Raises:
+        JanusLost: Nothing answers there.
+        JanusError: UNAUTHORIZED for a wrong secret, TOO_OLD for a version with known faults.
+    """
+    options: dict[str, Any] = {
+        "subprotocols": [SUBPROTOCOL],
+        "compression": None,
+        "max_size": MAX_BYTES,
+        "open_timeout": OPEN_SECONDS,
+        "ping_interval": PING_SECONDS,
+        "ping_timeout": PING_SECONDS,
+        "close_timeout": CLOSE_SECONDS,
+    }
     try:
-        socket = await connect(
-            url,
-            subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str that needs no import
-            proxy=None,
-            compression=None,
-            max_size=MAX_BYTES,
-            open_timeout=OPEN_SECONDS,
-            ping_interval=PING_SECONDS,
-            ping_timeout=PING_SECONDS,
-            close_timeout=CLOSE_SECONDS,
-        )
+        if url.startswith(UNIX):
+            socket = await unix_connect(url.removeprefix(UNIX), **options)
+        else:
+            socket = await connect(url, proxy=None, **options)
     except (OSError, TimeoutError, InvalidHandshake, WebSocketException) as failure:
         raise JanusLost(str(failure) or type(failure).__name__) from None
     janus = Janus(socket, secret, clock)
     try:
         # `info` needs no secret; a session does.
         await janus.destroy(await janus.create(lambda: None))
+        await _check_version(janus, allow)
     except BaseException:
         await janus.close()
         raise
     return janus
+
+
+async def _check_version(janus: Janus, allow: str | None) -> None:
+    said = (await janus.info()).version_string
+    janus.version = parse_version(said)
+    if janus.is_old and said != allow:
+        minimum = ".".join(map(str, MINIMUM))
+        raise JanusError(TOO_OLD, f"Janus {said} has known faults: install {minimum} or newer, or set sfu_allow_version")
 
 
 def _number(value: object) -> int:

@@ -48,8 +48,10 @@ class SfuServer:
     recordings: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("ws://", "wss://")):
-            raise ValueError(f"url must be ws:// or wss://, as ws://10.0.0.5:8188, not {self.url!r}")
+        if not self.url.startswith(("ws://", "wss://", "unix:/")):
+            raise ValueError(
+                f"url must be ws://, wss:// or unix:/, as ws://10.0.0.5:8188 or unix:/run/janus.sock, not {self.url!r}"
+            )
         if not 0 < len(self.name) <= 64:
             raise ValueError("name must have 1 to 64 characters")
         if self.weight <= 0:
@@ -93,12 +95,14 @@ class JanusPool:
         key_of: Callable[[str], bytes],
         bitrate: int,
         region: str | None = None,
+        allow_version: str | None = None,
     ) -> None:
         self._nodes = {server.name: _Node(server) for server in servers}
         self._clock = clock
         self._key_of = key_of
         self._bitrate = bitrate
         self._region = region
+        self._allow = allow_version
         self._watchers: list[Callable[[str], None]] = []
 
     @property
@@ -132,6 +136,10 @@ class JanusPool:
     def is_usable(self, name: str) -> bool:
         node = self._nodes.get(name)
         return node is not None and node.is_open
+
+    def trouble_of(self, name: str) -> str:
+        """Why one cannot be used; empty while it can."""
+        return self._nodes[name].trouble
 
     def is_draining(self, name: str) -> bool:
         node = self._nodes.get(name)
@@ -173,7 +181,7 @@ class JanusPool:
         wait = first
         while True:
             try:
-                janus = await open_janus(node.server.url, node.server.secret, self._clock)
+                janus = await open_janus(node.server.url, node.server.secret, self._clock, allow=self._allow)
             except (JanusLost, JanusError) as failure:
                 if node.trouble != str(failure):
                     log.warning("SFU does not answer", sfu=node.server.name, reason=str(failure))

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from secureconnect.media import BadDescription, Feed, Handles, Layer, Listener, Member, Room, SfuError, SfuLost, Stream, Track
 from secureconnect.media.janus import NO_SUCH_HANDLE, NO_SUCH_SESSION, Janus, JanusError, JanusLost, Jsep, Message
+from secureconnect.media.rtx import without_rtx
 from secureconnect.signaling.sfu_frames import Source
 
 NO_SUCH_ROOM, ROOM_EXISTS, NO_SUCH_FEED, ID_TAKEN = 426, 427, 428, 436
@@ -109,7 +110,7 @@ class VideoRoomSeat:
                 "request": "publish" if self._connection is Connection.NONE else "configure",
                 "descriptions": [{"mid": track.mid, "description": track.source} for track in tracks],
             }
-            reply = await self._janus.message(self._session, self._publisher, body, Jsep("offer", sdp))
+            reply = await self._janus.message(self._session, self._publisher, body, Jsep("offer", self._safe(sdp)))
         if reply.jsep is None:
             raise BadDescription("the offer has nothing to answer")
         self._connection = Connection.UP
@@ -177,7 +178,7 @@ class VideoRoomSeat:
         if self._subscriber is None:
             raise BadDescription("nothing was offered")
         with _explained():
-            await self._janus.message(self._session, self._subscriber, {"request": "start"}, Jsep("answer", sdp))
+            await self._janus.message(self._session, self._subscriber, {"request": "start"}, Jsep("answer", self._safe(sdp)))
 
     async def restart(self) -> str:
         if self._subscriber is None:
@@ -186,7 +187,7 @@ class VideoRoomSeat:
             reply = await self._janus.message(self._session, self._subscriber, {"request": "configure", "restart": True})
         if reply.jsep is None:
             raise SfuError("no restart while an offer waits for its answer")
-        return reply.jsep.sdp
+        return self._safe(reply.jsep.sdp)
 
     async def receive_anew(self) -> None:
         handle, self._subscriber = self._subscriber, None
@@ -308,9 +309,13 @@ class VideoRoomSeat:
         elif message.janus == "event":
             self._offer(message)
 
+    def _safe(self, sdp: str) -> str:
+        """Without RTX, when this Janus is one that RTX crashes."""
+        return without_rtx(sdp) if self._janus.is_old else sdp
+
     def _offer(self, message: Message) -> None:
         if message.jsep is not None and message.jsep.type == "offer":
-            self._listener.offered(message.jsep.sdp, streams_of(message.body))
+            self._listener.offered(self._safe(message.jsep.sdp), streams_of(message.body))
 
 
 def streams_of(body: Mapping[str, Any]) -> list[Stream]:
