@@ -31,7 +31,7 @@ from secureconnect.parts import VERSION
 from secureconnect.server import Server, allow_open_files, listen, listen_for_metrics
 from secureconnect.store.schema import migrate as migrate_schema
 from secureconnect.store.webhooks import events_after, send_again
-from secureconnect.terminal import foreign
+from secureconnect.terminal import escape_json, foreign
 from secureconnect.user_commands import users
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def trace(call_id: UUID, *, config: ConfigFile = None, data_dir: DataDir = None,
 
     found = ask_database(settings, lambda database: CallTraces(database).trace(CallId(call_id)))
     if as_json:
-        sys.stdout.write(json.format(json.encode(found), indent=2).decode() + "\n")
+        sys.stdout.write(escape_json(json.format(json.encode(found), indent=2).decode()) + "\n")
     else:
         console.print(as_table(found))
 
@@ -175,7 +175,7 @@ def doctor(
     except ConfigurationError as failure:
         findings = [failed("settings", str(failure), "correct it, then ask again; `secureconnect config` lists what there is")]
     if as_json:
-        sys.stdout.write(report.as_json(findings) + "\n")
+        sys.stdout.write(escape_json(report.as_json(findings)) + "\n")
     else:
         console.print(report.as_table(findings))
     sys.exit(0 if report.is_healthy(findings) else 1)
@@ -195,7 +195,7 @@ def list_webhooks(
     ask = partial(events_after, after=after, limit=limit)
     found = ask_database(settings, lambda database: database.read(ask))
     if as_json:
-        sys.stdout.write(table.as_json(found) + "\n")
+        sys.stdout.write(escape_json(table.as_json(found)) + "\n")
     else:
         console.print(table.as_table(found))
 

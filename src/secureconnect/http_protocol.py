@@ -68,7 +68,9 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if refusal is not None:
             self.scope["state"][REFUSAL] = refusal
-            self.scope["path"] = target[:LOGGED_TARGET].decode("latin-1")
+            # For the log: neither a query nor what stands before a host may come there.
+            path = target.partition(b"?")[0].partition(b"#")[0].rpartition(b"@")[2]
+            self.scope["path"] = path[:LOGGED_TARGET].decode("latin-1")
 
     def _canonical_target(self) -> bytes:
         """Raises BadRequest or PathNotCanonical."""

@@ -29,3 +29,15 @@ def _escape(character: str) -> str:
 def foreign(text: str, style: str = "") -> Text:
     """Return text of others for rich: escaped, and in which brackets mean nothing."""
     return Text(escape_for_terminal(text), style)
+
+
+def escape_json(text: str) -> str:
+    """Return a JSON document with everything in its strings that a terminal obeys as JSON's own escapes: the same document."""
+    return "".join(character if character == "\n" else _escape_in_json(character) for character in text)
+
+
+def _escape_in_json(character: str) -> str:
+    if character in JOINERS or unicodedata.category(character) not in ESCAPED:
+        return character
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))

@@ -18,7 +18,7 @@ from secureconnect.config import Settings
 from secureconnect.ids import UserId
 from secureconnect.operator_access import OperatorAccess, open_operator_access
 from secureconnect.store.account_admin import UserRecord
-from secureconnect.terminal import foreign
+from secureconnect.terminal import escape_json, foreign
 
 T = TypeVar("T")
 users = App(name="users", help="Accounts: list, create, disable, sign out, delete them, or let one choose a new password.")
@@ -171,7 +171,7 @@ def _name(text: str) -> str | UUID:
 
 
 def _write_json(value: Any) -> None:
-    sys.stdout.write(json.format(json.encode(value), indent=2).decode() + "\n")
+    sys.stdout.write(escape_json(json.format(json.encode(value), indent=2).decode()) + "\n")
 
 
 def _table(found: list[UserRecord]) -> Table:

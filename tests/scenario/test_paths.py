@@ -1,5 +1,6 @@
 """One spelling of a path: gateway and node answer it, and refuse the same list of all others, for requests and for sockets."""
 
+import asyncio
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -10,7 +11,7 @@ from tests.fakes.haproxy import Gateway
 from tests.fakes.people import World, mint
 from tests.fakes.server import ServerProcess
 from tests.fakes.spellings import CANONICAL, OTHERS
-from tests.fakes.wire import OPENING, Place, exchange, request
+from tests.fakes.wire import OPENING, PATIENCE, Place, exchange, request
 from tests.scenario.conftest import on_one_and_on_many
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +40,22 @@ async def test_every_other_spelling_is_refused_before_anything_is_asked(place: P
             assert answer.status == 400, (target, more)
             assert (place[1] and answer.is_of_haproxy) or answer.problem["code"] in UNREADABLE, (target, more)
             assert "secureconnect_build_info" not in answer.body.decode("latin-1")
+
+
+async def test_nothing_of_a_refused_query_comes_into_the_log(server: ServerProcess) -> None:
+    place: Place = (server.url, None)
+    for target in ("//v1?resume=hush-hush", "/v1/%20?token=hush-hush", "http://ada:hush-hush@localhost/v1", "/v1#hush-hush?a"):
+        refused = await exchange(place, request(place, target, "X-Request-ID: a-refused-query"))
+        assert refused.status == 400
+    answered = await exchange(place, request(place, "/v1/nowhere?token=hush-hush", "X-Request-ID: the-last-of-them"))
+    assert answered.status == 404
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            if any("the-last-of-them" in line for line in server.said):
+                break
+            await asyncio.sleep(0.01)  # the log comes through a pipe
+    assert any("a-refused-query" in line for line in server.said)
+    assert not any("hush-hush" in line for line in server.said)
 
 
 @on_one_and_on_many

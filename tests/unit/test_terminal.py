@@ -1,5 +1,6 @@
 """What others wrote is shown on a terminal and does nothing there."""
 
+import json
 from datetime import UTC, datetime
 from io import StringIO
 from uuid import UUID
@@ -13,7 +14,7 @@ from secureconnect.calls.trace_table import as_table
 from secureconnect.doctor.finding import failed
 from secureconnect.doctor.report import as_table as as_findings
 from secureconnect.ids import CallId, ConversationId, UserId
-from secureconnect.terminal import escape_for_terminal
+from secureconnect.terminal import escape_for_terminal, escape_json
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,15 @@ from secureconnect.terminal import escape_for_terminal
 )
 def test_what_a_terminal_obeys_is_written_as_its_number(text: str, shown: str) -> None:
     assert escape_for_terminal(text) == shown
+
+
+def test_a_json_document_stays_the_same_and_holds_nothing_that_a_terminal_obeys() -> None:
+    value = {"name": "Ada\u202e \x9b31m \x7f\u2028 ế 👩\u200d⚕️ \U000e0041", "quote": '"\\'}
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    escaped = escape_json(text)
+    assert json.loads(escaped) == value
+    assert escape_for_terminal(escaped.replace("\n", "")) == escaped.replace("\n", "")
+    assert "ế" in escaped
 
 
 HOSTILE = "\x1b]0;pwned\x07\x1b[31m\u202e[red]Ada[/]\n2026 [info] ok"

@@ -11,6 +11,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from secureconnect.terminal import foreign
+
 LABELS = {
     "throughput_per_s": ("relays a second, closed loop", ",.0f"),
     "server_cpu_us": ("server CPU a relay, closed loop, µs", ".1f"),
@@ -84,8 +86,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     def __rich__(self) -> Group:
         parts: list[Table | Text] = [self._table()]
-        parts += [Text(f"note: {note}") for note in self.notes]
-        parts += [Text(f"wrong: {problem}", style="bold red") for problem in self.problems]
+        parts += [foreign(f"note: {note}") for note in self.notes]
+        parts += [foreign(f"wrong: {problem}", "bold red") for problem in self.problems]
         return Group(*parts)
 
     def _table(self) -> Table:
