@@ -23,16 +23,51 @@ gateway sends the next request over it, which it cannot know to repeat."""
 HEAD_BYTES = 32_768
 """Twice what HAProxy takes: a token, cookies, and room. What comes whole in one piece may be longer."""
 SAID_ONCE = frozenset(name.encode() for name in SINGLETONS)
+READING_SECONDS = 30.0
+"""How long a client may read nothing of an answer that waits for it."""
+RESPONSE_BYTES = 64 * 1024 * 1024
+"""What may wait in this process for all clients that do not read their answers."""
 LOGGED_TARGET = 200
 """Bytes of a target that is refused."""
+
+
+class SlowReaders:
+    """Connections whose clients do not read their answers, and the bytes that wait for them in this process."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.cut = 0
+        """Connections cut since the start: they read nothing, or all of them together held too much."""
+        self._sizes: dict[PatientProtocol, int] = {}
+
+    def add(self, connection: "PatientProtocol", size: int) -> None:
+        """Count what waits for a client. Cuts those for whom most waits when all hold more than `RESPONSE_BYTES`."""
+        self._sizes[connection] = size
+        self.held += size
+        while self.held > RESPONSE_BYTES:
+            self.cut_off(max(self._sizes, key=self._sizes.__getitem__))
+
+    def remove(self, connection: "PatientProtocol") -> None:
+        """Nothing waits for this client any more."""
+        self.held -= self._sizes.pop(connection, 0)
+
+    def cut_off(self, connection: "PatientProtocol") -> None:
+        """Cut a connection and let go of what waits."""
+        self.cut += 1
+        self.remove(connection)
+        connection.transport.abort()
 
 
 class PatientProtocol(HttpToolsProtocol):
     """uvicorn's HTTP, with an end to its patience.
 
     By itself it waits for ever for a request that has begun, and keeps a head that does not end: anybody could hold connections
-    and fill the memory before saying who they are.
+    and fill the memory before saying who they are. It waits as long for a client that does not read its answer.
     """
+
+    slow_readers = SlowReaders()
+    """Of all connections of this process."""
+    _reading: asyncio.TimerHandle | None = None
 
     _deadline: asyncio.TimerHandle | None = None
     _in_head = False
@@ -98,7 +133,32 @@ class PatientProtocol(HttpToolsProtocol):
         self._stop_expecting()
         super().handle_websocket_upgrade()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        size = self.transport.get_write_buffer_size()
+        self._reading = self.loop.call_later(READING_SECONDS, self._check_reading, size)
+        self.slow_readers.add(self, size)
+
+    def resume_writing(self) -> None:
+        self._stop_waiting()
+        super().resume_writing()
+
+    def _check_reading(self, before: int) -> None:
+        """Cut a client that has read nothing since."""
+        now = self.transport.get_write_buffer_size()
+        if now >= before:
+            self.slow_readers.cut_off(self)
+        else:
+            self._reading = self.loop.call_later(READING_SECONDS, self._check_reading, now)
+
+    def _stop_waiting(self) -> None:
+        self.slow_readers.remove(self)
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
         self._stop_expecting()
         super().connection_lost(exc)
 

@@ -13,6 +13,7 @@ from secureconnect.calls.call import Call, CallType, State
 from secureconnect.calls.timers import Timers
 from secureconnect.clock import Clock, CorrectedClock
 from secureconnect.errors import ServiceError
+from secureconnect.http_protocol import RESPONSE_BYTES, PatientProtocol
 from secureconnect.ops import loops
 from secureconnect.ops.health import PROBE_SECONDS, Health, HealthReport
 from secureconnect.ops.metrics import Metrics, Values
@@ -170,6 +171,10 @@ def show_outgoing(metrics: Metrics, outgoing: Outgoing) -> None:
     read("secureconnect_send_buffer_max_bytes", "How many there may be.", lambda: outgoing.total)
     read("secureconnect_user_send_buffer_largest_bytes", "The same of the user with most.", lambda: outgoing.most_bytes)
     read("secureconnect_user_send_buffer_max_bytes", "How many there may be of one user.", lambda: USER_BYTES)
+    slow_readers = PatientProtocol.slow_readers
+    read("secureconnect_response_buffer_bytes", "Bytes of answers that clients do not read.", lambda: slow_readers.held)
+    read("secureconnect_response_buffer_max_bytes", "How many there may be.", lambda: RESPONSE_BYTES)
+    read("secureconnect_response_buffer_cuts", "Connections cut because of them.", lambda: slow_readers.cut, counts=True)
     read("secureconnect_send_buffer_cuts", "Sockets cut because too much waited.", lambda: outgoing.cut, counts=True)
 
 
