@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV = $(PYTHON) -m uv
 BIN = .venv/bin
 
-.PHONY: run test setup engines check cluster chaos races proofs upgrade attackers
+.PHONY: run test setup engines check cluster chaos chaos-short failovers races proofs upgrade attackers
 
 # Without Janus, which is downloaded once, a call has four people at most.
 run: setup
@@ -26,12 +26,25 @@ cluster: setup engines
 	$(BIN)/python -m tests.cluster
 
 # Every disturbance COUNT times on such a cluster while CALLS calls talk; ONLY="kill-node cut-redis" picks some. Some minutes each.
+# PACE below 1 shortens them, DRAIN_SECONDS is the setting. 300 kills: make chaos ONLY=kill-node COUNT=150 CALLS=8, and CALLS=60.
 COUNT = 20
 CALLS = 300
 PAUSE = 1
+PACE = 1
 ONLY =
+DRAIN_SECONDS =
 chaos: setup engines
-	tests/namespace $(BIN)/python -m tests.chaos --count $(COUNT) --calls $(CALLS) --pause $(PAUSE) --keep $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json)
+	tests/namespace $(BIN)/python -m tests.chaos --count $(COUNT) --calls $(CALLS) --pause $(PAUSE) --pace $(PACE) --keep \
+	    $(if $(DRAIN_SECONDS),--drain-seconds $(DRAIN_SECONDS)) $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json)
+
+# Switch PostgreSQL and Redis (one address, sentinels) over ten times each during 100 calls, and fill the disk of SQLite as often.
+failovers:
+	$(MAKE) chaos COUNT=10 CALLS=100 ONLY="switch-postgres refuse-writes switch-redis fail-redis-over switch-sentinel fill-disk"
+
+# The short form of the chaos, as the suite has it, RUNS times, each on a cluster of its own.
+RUNS = 100
+chaos-short: setup engines
+	for run in $$(seq $(RUNS)); do tests/namespace $(BIN)/python -m pytest -q tests/scenario/test_chaos.py || exit 1; done
 
 # Replace three nodes of the commit FROM by this version, node by node, during UPGRADE_CALLS calls. Some minutes.
 FROM = 46c7e5d

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from rich.console import Console
@@ -46,7 +47,12 @@ class Run:
         # Asked to end, it ends what it started.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
         chosen = [one for one in ALL if not self._arguments.only or one.name in self._arguments.only]
-        to_do = [one for _ in range(self._arguments.count) for one in chosen]
+        for stores in dict.fromkeys(disturbance.stores for disturbance in chosen):
+            same = [disturbance for disturbance in chosen if disturbance.stores == stores]
+            await self._all_of(same, [disturbance for _ in range(self._arguments.count) for disturbance in same])
+
+    async def _all_of(self, chosen: list[Disturbance], to_do: list[Disturbance]) -> None:
+        """Take from `to_do`, all of which need the same stores, until it is empty."""
         while to_do:
             with tempfile.TemporaryDirectory(prefix="secureconnect-chaos-") as folder:
                 self._load.append(report.load())
@@ -64,7 +70,10 @@ class Run:
         arguments = self._arguments
         self._console.print(f"{len(to_do)} disturbances to come; {arguments.calls} calls gather …")
         calls, callers, pause = arguments.calls, callers_for(arguments.calls), arguments.pause
-        async with shaken(folder, calls=calls, callers=callers, pause=pause, patience=PATIENCE_SECONDS) as (cluster, crowd):
+        stores = to_do[0].stores
+        async with shaken(
+            folder, calls=calls, callers=callers, pause=pause, patience=PATIENCE_SECONDS, stores=stores, **self._settings()
+        ) as (cluster, crowd):
             while to_do:
                 await asyncio.sleep(CALM_SECONDS)
                 begun = time.monotonic()
@@ -73,6 +82,10 @@ class Run:
                 self._say(time.monotonic() - begun)
                 if not self.rounds[-1].is_clean:
                     return
+
+    def _settings(self) -> dict[str, Any]:
+        seconds = self._arguments.drain_seconds
+        return {} if seconds is None else {"DRAIN_SECONDS": f"{seconds:g}"}
 
     def _note(self, round_: Round) -> None:
         self.rounds.append(round_)
@@ -110,6 +123,7 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=300, help="calls of two people that talk meanwhile")
     parser.add_argument("--pause", type=float, default=1.0, help="seconds between two messages of one speaker")
     parser.add_argument("--pace", type=float, default=1.0, help="shorter than 1: disturbances last so much less")
+    parser.add_argument("--drain-seconds", type=float, help="how long a node that ends takes to send its clients elsewhere")
     parser.add_argument("--keep", action="store_true", help="write bench/results/<date>-chaos.md and .json, after every round")
     parser.add_argument("--json", action="store_true", help="the rounds as JSON on stdout")
     arguments = parser.parse_args()

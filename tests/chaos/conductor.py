@@ -14,7 +14,7 @@ import msgspec
 from tests.chaos.disturbances import Disturbance, Stage
 from tests.chaos.network import Network
 from tests.chaos.results import Options, Round
-from tests.cluster import Cluster, running_cluster
+from tests.cluster import Cluster, Stores, running_cluster
 from tests.fakes.haproxy import SHIPPED
 from tests.fakes.server import SECRET, ServerProcess
 from tests.upgrade.checkout import Checkout
@@ -91,7 +91,15 @@ class Crowd:
 
 @asynccontextmanager
 async def shaken(
-    folder: Path, *, calls: int, callers: int, pause: float, patience: float, earlier: Checkout | None = None, **settings: Any
+    folder: Path,
+    *,
+    calls: int,
+    callers: int,
+    pause: float,
+    patience: float,
+    earlier: Checkout | None = None,
+    stores: Stores = "single",
+    **settings: Any,
 ) -> AsyncIterator[tuple[Cluster, Crowd]]:
     """Run a cluster with calls that go on. At the end all hang up, and no call may remain.
 
@@ -104,6 +112,7 @@ async def shaken(
         gateway_limits=WIDE,
         gateway_configuration=configuration,
         python=python,
+        stores=stores,
         **{"RATE_LIMITS": "off", **settings},
     ) as cluster:
         options = Options(cluster.url, str(cluster.gateway.certificate), SECRET, calls, callers, pause, patience)
@@ -126,9 +135,14 @@ async def shake(
     with Network() as network:
         stage = Stage(cluster, network, pace)
         for one in disturbances:
+            pids = [node.pid for node in cluster.nodes]
             await crowd.begin(one.name)
             await one.do(stage)
             round_ = await crowd.settle()
+            round_.faults += stage.faults
+            stage.faults.clear()
+            if one.stores != "single" and pids != [node.pid for node in cluster.nodes if node.is_running]:
+                round_.faults.append("a node has ended")
             round_.faults += faults_of(cluster)
             done(round_)
 

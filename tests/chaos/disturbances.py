@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from msgspec import Struct
+import httpx2
+from msgspec import Struct, field
 
 from tests.chaos.network import Network
-from tests.cluster import Cluster
+from tests.cluster import Cluster, Stores
 from tests.fakes.server import ServerProcess
 
 READY_SECONDS = 60.0
+HEALTH_SECONDS = 5.0
+"""How soon /health must tell of a store that refuses, and of one that is there again."""
 
 
 class Stage(Struct, frozen=True):
@@ -18,9 +21,26 @@ class Stage(Struct, frozen=True):
     cluster: Cluster
     network: Network
     pace: float
+    faults: list[str] = field(default_factory=list)
+    """What a disturbance itself finds wrong."""
 
     async def wait(self, seconds: float) -> None:
         await asyncio.sleep(seconds * self.pace)
+
+    async def expect_health(self, status: str) -> None:
+        """Note a fault for each node whose /health does not say so in time."""
+        await asyncio.gather(*(self._expect_health(node, status) for node in self.cluster.nodes))
+
+    async def _expect_health(self, node: ServerProcess, status: str) -> None:
+        found = "nothing"
+        async with httpx2.AsyncClient(base_url=node.url, trust_env=False, timeout=HEALTH_SECONDS) as http:
+            try:
+                async with asyncio.timeout(HEALTH_SECONDS):
+                    while found != status:
+                        found = str((await http.get("/health")).json()["status"])
+                        await asyncio.sleep(0.1)
+            except (TimeoutError, httpx2.HTTPError) as failure:
+                self.faults.append(f"{node.url}: /health says {found} and not {status}: {failure!r}")
 
 
 class Disturbance(Struct, frozen=True):
@@ -31,6 +51,8 @@ class Disturbance(Struct, frozen=True):
     do: Callable[[Stage], Awaitable[None]]
     forgets: bool = False
     """Whether it takes from the cluster what it remembers: then sockets may come back to a fresh start, and talk is void."""
+    stores: Stores = "single"
+    """What the nodes must run on for it."""
 
 
 def _busiest(stage: Stage) -> ServerProcess:
@@ -123,6 +145,66 @@ async def cut_sockets(stage: Stage) -> None:
         await stage.wait(10)
 
 
+async def switch_postgres(stage: Stage) -> None:
+    """A planned switch-over: connections to the primary of before stay open, and it refuses their writes."""
+    pair = stage.cluster.postgres_pair
+    await asyncio.to_thread(pair.switch_over)
+    await stage.expect_health("healthy")
+    await stage.wait(2)
+    await asyncio.to_thread(pair.follow)
+    await _all_ready(stage)
+
+
+async def refuse_writes(stage: Stage) -> None:
+    pair = stage.cluster.postgres_pair
+    await asyncio.to_thread(pair.refuse_writes)
+    await stage.expect_health("degraded")
+    await stage.wait(10)
+    await asyncio.to_thread(pair.take_writes)
+    await stage.expect_health("healthy")
+    await _all_ready(stage)
+
+
+async def switch_redis(stage: Stage) -> None:
+    """A planned switch-over: connections to the master of before stay open, and it is a replica."""
+    pair = stage.cluster.redis_pair
+    await asyncio.to_thread(pair.switch_over)
+    await stage.expect_health("healthy")
+    await stage.wait(2)
+    await asyncio.to_thread(pair.follow)
+    await _all_ready(stage)
+
+
+async def fail_redis_over(stage: Stage) -> None:
+    pair = stage.cluster.redis_pair
+    await asyncio.to_thread(pair.fail_over)
+    await stage.expect_health("healthy")
+    await stage.wait(2)
+    await asyncio.to_thread(pair.follow)
+    await _all_ready(stage)
+
+
+async def switch_sentinel(stage: Stage) -> None:
+    sentinels = stage.cluster.sentinels
+    await asyncio.to_thread(sentinels.fail_over)
+    await stage.expect_health("healthy")
+    await stage.wait(2)
+    await asyncio.to_thread(sentinels.until_followed)
+    await _all_ready(stage)
+
+
+async def fill_disk(stage: Stage) -> None:
+    (node,) = stage.cluster.nodes
+    await asyncio.to_thread(node.fill_disk)
+    try:
+        await stage.expect_health("degraded")
+        await stage.wait(20)
+    finally:
+        node.free_disk()
+    await stage.expect_health("healthy")
+    await _all_ready(stage)
+
+
 async def _all_ready(stage: Stage) -> None:
     """Return when the gateway sends requests to every node. Raises TimeoutError when that does not come about."""
     async with asyncio.timeout(READY_SECONDS):
@@ -140,4 +222,14 @@ ALL = (
     Disturbance("reload-gateway", "HAProxy reloaded", reload_gateway),
     Disturbance("roll", "everything restarted: each node, HAProxy, Redis, PostgreSQL", roll),
     Disturbance("cut-sockets", "a third of all client sockets reset, a third without packets for 10 s", cut_sockets),
+    Disturbance(
+        "switch-postgres", "PostgreSQL switched over to its standby, the old primary read-only", switch_postgres, stores="pair"
+    ),
+    Disturbance("refuse-writes", "PostgreSQL read-only for 10 s", refuse_writes, stores="pair"),
+    Disturbance("switch-redis", "Redis switched over to its replica behind one address", switch_redis, stores="pair"),
+    Disturbance(
+        "fail-redis-over", "a Redis master killed, its replica promoted behind one address", fail_redis_over, stores="pair"
+    ),
+    Disturbance("switch-sentinel", "Redis switched over by its sentinels", switch_sentinel, stores="sentinel"),
+    Disturbance("fill-disk", "one node with SQLite, its disk full for 20 s", fill_disk, stores="sqlite"),
 )

@@ -7,25 +7,65 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
+from tests.cluster.pairs import PostgresPair, RedisPair
 from tests.fakes.haproxy import SHIPPED, Gateway
 from tests.fakes.postgres import PostgresServer
-from tests.fakes.redis import KEPT, RedisServer
+from tests.fakes.redis import KEPT, RedisSentinels, RedisServer
 from tests.fakes.server import SECRET, ServerProcess
 
 NODES = 3
 
 
-class Cluster:
-    """What runs, by name. Each part may be stopped and started by a test."""
+Stores = Literal["single", "pair", "sentinel", "sqlite"]
+"""What the nodes run on: PostgreSQL and Redis; a pair of each behind one address; PostgreSQL and Redis with sentinels; or one node
+alone, with SQLite on a small file system."""
+DISK_MIB = 64
 
-    def __init__(self, postgres: PostgresServer, redis: RedisServer, nodes: list[ServerProcess], gateway: Gateway) -> None:
-        self.postgres = postgres
-        self.redis = redis
+
+class Cluster:
+    """What runs, by name. Each part may be stopped and started by a test. A part that such a cluster lacks is None."""
+
+    def __init__(
+        self,
+        nodes: list[ServerProcess],
+        gateway: Gateway,
+        *,
+        postgres: PostgresServer | PostgresPair | None,
+        redis: RedisServer | RedisPair | RedisSentinels | None,
+    ) -> None:
         self.nodes = nodes
         self.gateway = gateway
+        self._postgres = postgres
+        self._redis = redis
+
+    @property
+    def postgres(self) -> PostgresServer:
+        assert isinstance(self._postgres, PostgresServer)
+        return self._postgres
+
+    @property
+    def postgres_pair(self) -> PostgresPair:
+        assert isinstance(self._postgres, PostgresPair)
+        return self._postgres
+
+    @property
+    def redis(self) -> RedisServer:
+        assert isinstance(self._redis, RedisServer)
+        return self._redis
+
+    @property
+    def redis_pair(self) -> RedisPair:
+        assert isinstance(self._redis, RedisPair)
+        return self._redis
+
+    @property
+    def sentinels(self) -> RedisSentinels:
+        assert isinstance(self._redis, RedisSentinels)
+        return self._redis
 
     @property
     def database_url(self) -> str:
@@ -45,30 +85,54 @@ async def running_cluster(
     gateway_limits: dict[str, int] | None = None,
     gateway_configuration: Path = SHIPPED,
     python: str = sys.executable,
+    stores: Stores = "single",
     **settings: str,
 ) -> AsyncIterator[Cluster]:
-    """Run nodes on one PostgreSQL and one Redis behind one gateway, all answering, and take them down in reverse order.
+    """Run nodes on their stores behind one gateway, all answering, and take them down in reverse order.
 
     `python` is the interpreter of the version that makes the schema and runs on the nodes.
     """
-    with ExitStack() as stack:
-        postgres, redis = PostgresServer(), RedisServer(*KEPT, directory=folder / "redis")
-        (folder / "redis").mkdir()
-        stack.callback(postgres.close)
-        postgres.start()
-        redis.start()
-        stack.callback(redis.stop)
-        await migrate(postgres.url, python=python)
-        settings = {"DATABASE_URL": postgres.url, "BUS_URL": redis.url, "DRAIN_SECONDS": "2", **settings}
-        processes = [ServerProcess(folder / f"node{number}", python=python, **settings) for number in range(1, nodes + 1)]
+    async with AsyncExitStack() as stack:
+        postgres, redis = await _begin_stores(stores, folder, stack)
+        settings = {"DRAIN_SECONDS": "2", **settings}
+        if postgres is not None and redis is not None:
+            await migrate(postgres.url, python=python)
+            settings = {"DATABASE_URL": postgres.url, "BUS_URL": redis.url, **settings}
+        count = 1 if stores == "sqlite" else nodes
+        processes = [ServerProcess(folder / f"node{number}", python=python, **settings) for number in range(1, count + 1)]
+        for process in processes:
+            process.disk_mib = DISK_MIB if stores == "sqlite" else None
         try:
             await asyncio.gather(*(one.start() for one in processes))
             gateway = Gateway([node.port for node in processes], port=gateway_port, **gateway_limits or {})
             gateway.configure(gateway_configuration)
             async with gateway:
-                yield Cluster(postgres, redis, processes, gateway)
+                yield Cluster(processes, gateway, postgres=postgres, redis=redis)
         finally:
             await asyncio.gather(*(one.stop() for one in processes if one.is_running))
+
+
+async def _begin_stores(
+    stores: Stores, folder: Path, stack: AsyncExitStack
+) -> tuple[PostgresServer | PostgresPair | None, RedisServer | RedisPair | RedisSentinels | None]:
+    """Start what the nodes need; the stack ends it."""
+    if stores == "sqlite":
+        return None, None
+    if stores == "pair":
+        return await stack.enter_async_context(PostgresPair()), await stack.enter_async_context(RedisPair(folder / "redis"))
+    postgres = PostgresServer()
+    stack.callback(postgres.close)
+    postgres.start()
+    if stores == "sentinel":
+        sentinels = RedisSentinels()
+        stack.callback(sentinels.stop)
+        await asyncio.to_thread(sentinels.start)
+        return postgres, sentinels
+    (folder / "redis").mkdir()
+    redis = RedisServer(*KEPT, directory=folder / "redis")
+    redis.start()
+    stack.callback(redis.stop)
+    return postgres, redis
 
 
 async def migrate(database_url: str, *, python: str = sys.executable) -> None:

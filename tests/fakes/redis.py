@@ -97,6 +97,13 @@ class RedisServer:
         """What it answers to one command."""
         return subprocess.run(["redis-cli", "-p", str(self.port), *words], capture_output=True, text=True, check=True).stdout
 
+    def says(self, words: str) -> bool:
+        """Whether it says so of its replication. Not while it cuts its clients, as one that changes its role does."""
+        asked = subprocess.run(
+            ["redis-cli", "-p", str(self.port), "INFO", "replication"], capture_output=True, text=True, check=False
+        )
+        return words in asked.stdout
+
     def flush(self) -> None:
         self.command("FLUSHALL")
 
@@ -209,10 +216,26 @@ class RedisSentinels:
     def flush(self) -> None:
         self.master.command("FLUSHALL")
 
+    def fail_over(self) -> None:
+        """Let the sentinels exchange master and replica; returns once the replica is the master."""
+        told = subprocess.run(
+            ["redis-cli", "-p", str(self._ports[0]), "SENTINEL", "FAILOVER", self.NAME], capture_output=True, text=True, check=True
+        )
+        if told.stdout.strip() != "OK":
+            raise RuntimeError(f"no failover: {told.stdout}")
+        wait_until(lambda: self.replica.says("role:master"), "the replica takes over")
+        self.master, self.replica = self.replica, self.master
+
+    def until_followed(self) -> None:
+        """Return once the replica follows and every sentinel knows of the exchange."""
+        wait_until(lambda: self.replica.says("master_link_status:up"), "the replica follows")
+        wait_until(lambda: all(self._knows_all(port) for port in self._ports), "the sentinels agree")
+
     def _knows_all(self, port: int) -> bool:
         asked = subprocess.run(
             ["redis-cli", "-p", str(port), "SENTINEL", "MASTER", self.NAME], capture_output=True, text=True, check=False
         )
         words = asked.stdout.split("\n")
         known = dict(zip(words[::2], words[1::2], strict=False))
-        return known.get("num-slaves") == "1" and known.get("num-other-sentinels") == "2"
+        calm = known.get("flags") == "master" and known.get("port") == str(self.master.port)
+        return calm and known.get("num-slaves") == "1" and known.get("num-other-sentinels") == "2"

@@ -24,6 +24,8 @@ class ServerProcess:
 
     def __init__(self, data_dir: Path, *, python: str = sys.executable, **settings: str) -> None:
         self.data_dir = data_dir
+        self.disk_mib: int | None = None
+        """Unless None, its data are on a file system of this size in memory, which only this process sees. Set before the start."""
         self.python = python
         self.port = free_port()
         self.metrics_port = 0
@@ -64,6 +66,7 @@ class ServerProcess:
         if self.python != sys.executable:
             environment.pop("SECURECONNECT_METRICS_PORT", None)  # 0.1 has no such setting
         self._process = await asyncio.create_subprocess_exec(
+            *self._own_disk(),
             *(self.python, "-m", "secureconnect", "serve"),
             *("--port", str(self.port), "--data-dir", str(self.data_dir)),
             env=environment,
@@ -74,6 +77,27 @@ class ServerProcess:
         self._reader = asyncio.create_task(self._read(listening))
         async with asyncio.timeout(START_SECONDS):
             self.port = await listening
+
+    def _own_disk(self) -> list[str]:
+        """What runs it in a mount namespace of its own, with a small file system where its data are."""
+        if self.disk_mib is None:
+            return []
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        mount = f'mount -t tmpfs -o size={self.disk_mib}m none "$0" && exec "$@"'
+        return ["unshare", "--mount", "sh", "-c", mount, str(self.data_dir)]
+
+    def fill_disk(self) -> None:
+        """Leave no room on its own file system, until `free_disk`."""
+        with self._ballast.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+
+    def free_disk(self) -> None:
+        self._ballast.unlink()
+
+    @property
+    def _ballast(self) -> Path:
+        return Path(f"/proc/{self.pid}/root{self.data_dir.absolute()}/ballast")
 
     async def stop(self) -> int:
         """Ask it to end, and return its exit status."""

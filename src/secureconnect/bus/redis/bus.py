@@ -330,6 +330,8 @@ class RedisBus:
                 log.warning("the log does not reach back", after=subscription.last, oldest=stored.oldest, **{kind: name[-8:]})
             if subscription.catch_up(stored.entries):
                 return
+            if not stored.entries:  # Redis has forgotten what it just told; the next entry goes on
+                await self._clock.sleep(FIRST_PAUSE)
 
     async def _read(self, topic: str, after: int | None) -> Stored:
         asked = "" if after is None else str(after)
