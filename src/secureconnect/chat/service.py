@@ -73,6 +73,7 @@ class ChatService:
         if not others:
             raise Unprocessable("participant_ids: name at least one other person.")
         _check_room(1 + len(others))
+        self._fan_out.check(user_id)
         proposed = self._ids.conversation()
         now = self._clock.now()
 
@@ -223,6 +224,7 @@ class ChatService:
     ) -> Message:
         """Write a message. Raises Unprocessable, IdempotencyKeyReused, RateLimited."""
         _check_content(content)
+        self._fan_out.check(user_id, conversation_id)
         proposed = self._ids.message()
         now = self._clock.now()
 
@@ -234,7 +236,7 @@ class ChatService:
                 return (await store.find_messages(connection, [earlier]))[MessageId(earlier)], []
             message = Message(message_id, conversation_id, user_id, "text", content, now)
             members = [member.user_id for member in await store.members_of(connection, conversation_id)]
-            self._fan_out.spend(user_id, len(members), len(content.encode()))
+            self._fan_out.spend(user_id, len(members), len(content.encode()), conversation_id)
             await store.insert_message(connection, message)
             return message, members
 
@@ -262,12 +264,13 @@ class ChatService:
         change: Callable[[AsyncConnection, StoredConversation], Awaitable[None]],
     ) -> dict[UserId, Conversation]:
         """Let a member change the conversation; everybody in it afterwards is told what it looks like."""
+        self._fan_out.check(user_id, conversation_id)
 
         async def work(connection: AsyncConnection) -> dict[UserId, Conversation]:
             await change(connection, await _hold(connection, conversation_id, user_id))
             changed = await _require_conversation(connection, conversation_id, user_id)
             views = await seen_by_each(connection, changed)
-            self._fan_out.spend(user_id, len(views), size_of_event(len(views)))
+            self._fan_out.spend(user_id, len(views), size_of_event(len(views)), conversation_id)
             return views
 
         # Held, its members stay those that `change` looked at.

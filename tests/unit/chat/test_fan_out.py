@@ -50,6 +50,23 @@ def test_few_users_are_remembered() -> None:
     assert len(fan_out._spent) == USERS_KEPT
 
 
+def test_what_was_refused_is_refused_at_once_for_a_while_and_there_alone() -> None:
+    clock = ManualClock()
+    fan_out = FanOut(clock)
+    here, elsewhere = UUID(int=7), UUID(int=8)
+    fan_out.spend(ANN, 256, 8 * LARGE, here)
+    fan_out.check(ANN, here)
+    with pytest.raises(RateLimited) as refusal:
+        fan_out.spend(ANN, 256, LARGE, here)
+    with pytest.raises(RateLimited):
+        fan_out.check(ANN, here)
+    fan_out.check(ANN, elsewhere)
+    fan_out.check(BEN, here)
+    clock.advance(refusal.value.retry_after or 0)
+    fan_out.check(ANN, here)
+    fan_out.spend(ANN, 256, LARGE, here)
+
+
 @pytest.mark.anyio
 async def test_a_message_that_is_refused_is_not_written(office: Office) -> None:
     made = await office.chat.create(office.ada, [office.grace])
