@@ -18,6 +18,7 @@ from secureconnect.config import Settings
 from secureconnect.ids import IdFactory
 from secureconnect.keys import InternalKeys
 from secureconnect.store import Database
+from secureconnect.store.probes import sqlite_file, sqlite_stamp
 
 
 class AccountServices:
@@ -37,13 +38,7 @@ class AccountServices:
     ) -> None:
         issuer, audience = settings.jwt_issuer, settings.jwt_audience
         hasher = PasswordHasher()
-        self.revocations = Revocations(
-            database=database,
-            bus=bus,
-            clock=clock,
-            lifetime=settings.max_token_lifetime,
-            read_again=READ_AGAIN_SECONDS if settings.is_bus_shared else READ_AGAIN_ALONE_SECONDS,
-        )
+        self.revocations = _make_revocations(settings, database, bus, clock)
         self.accounts = AccountService(
             database=database,
             ids=ids,
@@ -72,3 +67,15 @@ class AccountServices:
         self.ring_tokens = RingTokens(**own, keys=keys, clock=clock)
         self.application_tokens = ApplicationTokens(**own, clock=clock)
         self.administration = Administration(database=database, ids=ids, clock=clock, revocations=self.revocations)
+
+
+def _make_revocations(settings: Settings, database: Database, bus: Bus, clock: Clock) -> Revocations:
+    file = None if settings.is_database_shared else sqlite_file(settings.database)
+    return Revocations(
+        database=database,
+        bus=bus,
+        clock=clock,
+        lifetime=settings.max_token_lifetime,
+        read_again=READ_AGAIN_SECONDS if settings.is_bus_shared else READ_AGAIN_ALONE_SECONDS,
+        stamp=lambda: None if file is None else sqlite_stamp(file),
+    )

@@ -60,7 +60,14 @@ class Revocations:
     """
 
     def __init__(
-        self, *, database: Database, bus: Bus, clock: Clock, lifetime: timedelta, read_again: float = READ_AGAIN_SECONDS
+        self,
+        *,
+        database: Database,
+        bus: Bus,
+        clock: Clock,
+        lifetime: timedelta,
+        read_again: float = READ_AGAIN_SECONDS,
+        stamp: Callable[[], object] = lambda: None,
     ) -> None:
         """Args:
         database: where revocations are kept.
@@ -68,12 +75,14 @@ class Revocations:
         clock: the time of day.
         lifetime: the longest that an access token is accepted. What was revoked before that is forgotten.
         read_again: seconds between two readings.
+        stamp: gives a value that changes when the database does, so that no reading is made in vain; None when nothing is known.
         """
         self._database = database
         self._bus = bus
         self._clock = clock
         self._remembered = lifetime + OVERLAP
         self._read_again = read_again
+        self._stamp = stamp
         self._sign_ins: set[UUID] = set()
         self._not_before: dict[UserId, NotBefore] = {}
         self._disabled: set[UserId] = set()
@@ -229,7 +238,12 @@ class Revocations:
     async def run(self) -> None:
         """Until cancelled: hear what other nodes revoke, and read again."""
         listening, since_all = False, 0.0
+        stamps: tuple[object, object] = (None, None)
         while True:
+            stamp = self._stamp()
+            # Twice the same: what was committed at the moment of the reading before has been read as well.
+            is_unchanged = stamp is not None and stamps == (stamp, stamp)
+            stamps = (stamps[1], stamp)
             try:
                 if not listening:
                     await self._bus.subscribe(SIGN_INS_TOPIC, self._hear_sign_ins)
@@ -238,10 +252,11 @@ class Revocations:
                 if self._read_at is None or since_all >= READ_ALL_SECONDS:
                     await self.load()
                     since_all = 0.0
-                else:
+                elif not is_unchanged:
                     await self.load_recent()
                 pause = self._read_again
             except ServiceError as failure:
+                stamps = (None, None)
                 log.warning("revocations not read", reason=failure.detail)
                 pause = RETRY_SECONDS
             since_all += pause

@@ -16,6 +16,21 @@ def sqlite_file(url: str) -> Path | None:
     return None if not name or name == ":memory:" else Path(name)
 
 
+def sqlite_stamp(file: Path) -> tuple[int, ...]:
+    """Return a value that changes with each commit to an SQLite file, by whatever process; cheaper than a question to it.
+
+    Two commits within a tick of the kernel's clock (some 4 ms) may give the same one.
+    """
+    found: list[int] = []
+    for path in (file, file.with_name(file.name + "-wal")):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        found += [status.st_mtime_ns, status.st_size]
+    return tuple(found)
+
+
 async def isolation(connection: AsyncConnection) -> str:
     """The isolation level of this transaction, in lower case. SQLite knows one only."""
     if connection.dialect.name == "sqlite":

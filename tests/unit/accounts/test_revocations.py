@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Collection
+from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -18,7 +21,9 @@ from secureconnect.accounts.verification import TokenVerifier
 from secureconnect.bus.memory import MemoryBus
 from secureconnect.errors import AccountDisabled, Unauthenticated, UnknownUser
 from secureconnect.ids import DeviceId, IdFactory, UserId
-from secureconnect.store import Database
+from secureconnect.store import Database, open_database
+from secureconnect.store.probes import sqlite_stamp
+from secureconnect.store.schema import migrate
 from tests.fakes.clock import ManualClock
 from tests.unit.accounts.conftest import AUDIENCE, ISSUER, SECRET
 
@@ -326,6 +331,52 @@ class TestRun:
             assert not await deaf.accepts(ada.access_token)
         finally:
             loop.cancel()
+
+    async def test_it_reads_only_when_the_database_has_changed(self, world: World) -> None:
+        here = await world.node()
+        stamps = ["same"]
+        alone = Revocations(
+            database=world.database,
+            bus=MemoryBus(world.clock),
+            clock=world.clock,
+            lifetime=LIFETIME,
+            read_again=1.0,
+            stamp=lambda: stamps[-1],
+        )
+        await alone.load()
+        told: list[int] = []
+        alone.listen(lambda sign_ins, users: told.append(len(users)))
+        loop = asyncio.ensure_future(alone.run())
+        try:
+            for _ in range(3):
+                await until_asleep(world.clock)
+                world.clock.advance(1.0)
+            await until_asleep(world.clock)
+            ada = await here.register(ADA)
+            await here.revocations.revoke_user(ada.user.user_id)
+            world.clock.advance(1.0)
+            await until_asleep(world.clock)
+            assert not told
+            stamps.append("another")
+            world.clock.advance(1.0)
+            async with asyncio.timeout(20):
+                while not told:  # noqa: ASYNC110  (it is told within a reading)
+                    await asyncio.sleep(0.01)
+        finally:
+            loop.cancel()
+
+    async def test_the_stamp_of_a_file_changes_with_each_commit_of_any_process(self, tmp_path: Path) -> None:
+        file = tmp_path / "stamp.sqlite3"
+        database = open_database(f"sqlite+aiosqlite:///{file}")
+        await migrate(database)
+        await database.ping()
+        before = sqlite_stamp(file)
+        assert sqlite_stamp(file) == before
+        with closing(sqlite3.connect(file)) as other:
+            other.execute("CREATE TABLE theirs (number INTEGER)")
+            other.commit()
+            assert sqlite_stamp(file) != before
+        await database.close()
 
 
 async def until_asleep(clock: ManualClock) -> None:
