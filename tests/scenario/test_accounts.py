@@ -25,6 +25,7 @@ from tests.scenario.conftest import serving
 pytestmark = pytest.mark.anyio
 
 PASSWORD, ANOTHER = "correct horse battery", "another horse battery"
+REVOKED = 4003
 WITHIN_SECONDS = 1.0
 """In what time every node knows."""
 
@@ -102,9 +103,8 @@ class Account:
     async def ends(self, *sockets: Socket) -> None:
         """Assert that every node refuses the tokens within a second, and that the sockets are closed."""
         await within(WITHIN_SECONDS, self._is_refused)
-        async with asyncio.timeout(20.0):
-            for socket in sockets:
-                await socket.closed()
+        for socket in sockets:
+            assert await asyncio.wait_for(socket.closed(), WITHIN_SECONDS + 1.0) == REVOKED
         assert await code_of(self.refresh()) in ("unauthenticated", "account_disabled", "refresh_reused")
 
     async def _is_refused(self) -> bool:
@@ -175,10 +175,10 @@ class TestPassword:
     async def test_a_new_one_ends_all_other_sign_ins_and_their_sockets(self, place: Place) -> None:
         ada = await place.register("Ada")
         stolen, unrelated = await ada.sign_in(), await place.register("Ben")
-        here = await ada.at().events()
+        here, there = await ada.at().events(), await stolen.at(-1).events()
         former = ada.refresh_token
         ada.take(await change(ada, PASSWORD, ANOTHER))
-        await stolen.ends()
+        await stolen.ends(there)
         await ada.goes_on()
         await unrelated.goes_on()
         assert await code_of(ada.sign_in(PASSWORD)) == "wrong_credentials"
@@ -211,9 +211,10 @@ class TestSignOutEverywhere:
     async def test_all_sign_ins_end(self, place: Place) -> None:
         ada = await place.register("Ada")
         phone = await ada.sign_in()
+        socket = await phone.at(-1).events()
         await ada.at().ask("POST", "/v1/auth/logout-everywhere")
         await ada.ends()
-        await phone.ends()
+        await phone.ends(socket)
         await (await ada.sign_in()).goes_on()
 
 
@@ -221,9 +222,10 @@ class TestOperator:
     async def test_signs_a_user_out_of_everything(self, place: Place) -> None:
         ada = await place.register("Ada")
         phone = await ada.sign_in()
+        socket = await phone.at(-1).events()
         await place.users("sign-out", ada.email)
         await ada.ends()
-        await phone.ends()
+        await phone.ends(socket)
         await (await ada.sign_in()).goes_on()
 
     async def test_disables_and_enables(self, place: Place) -> None:
@@ -239,6 +241,18 @@ class TestOperator:
         await within(WITHIN_SECONDS, lambda: is_taken(again))
         await again.goes_on()
         assert all(await ada.refusals()), "tokens from before stay refused"
+
+    async def test_a_disabled_user_leaves_live_calls(self, place: Place) -> None:
+        ada, ben, cyn = [await place.register(name) for name in ("Ada", "Ben", "Cyn")]
+        call = await ada.at().initiate(await ada.at().converse(ben.at(), cyn.at()), ben.at(), cyn.at())
+        socket = await ada.at(-1).signaling(call)
+        for other in (ben, cyn):
+            await other.at().join(call)
+            await other.at().signaling(call)
+        await place.users("disable", ada.email)
+        await ada.ends(socket)
+        await within(WITHIN_SECONDS, lambda: has_left(ben, call, ada))
+        assert (await ben.at().look(call))["status"] == "active", "the others go on"
 
     async def test_a_disabled_user_of_an_application_is_refused(self, place: Place) -> None:
         person = await place.worlds[0].person("Grace")
