@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from secureconnect.errors import OutcomeUnknown, Unavailable
-from secureconnect.store.failures import is_refusal, is_temporary, is_undone, lost_a_race, sqlstate_of
+from secureconnect.store.failures import is_full, is_refusal, is_temporary, is_undone, lost_a_race, sqlstate_of
 from secureconnect.store.pool import Pool
 from secureconnect.store.prepared import SqliteConnection
 from secureconnect.store.tables import nodes
@@ -55,8 +55,8 @@ FIRST_BACKOFF = 0.005
 STATEMENT_TIMEOUT_MS = 5_000
 POOL_SIZE = 10
 POOL_SECONDS = 5.0
-REFUSED_SECONDS = 3.0
-"""How long a store counts as refusing after it refused a change: what a probe writes is small, and may fit where others do not."""
+REFUSED_SECONDS = 2.0
+"""How long a store counts as full after it had no room for a change: what a probe writes is small, and may fit all the same."""
 SPARE_BYTES = 256 * 1024
 """A file system with less room than this takes no more changes of ordinary size."""
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -143,17 +143,18 @@ class Database:
         self.failures["outcome_unknown" if is_unknown else "unavailable"] += 1
         if is_unknown:
             return OutcomeUnknown("The database went away at the last moment; look whether it was done.")
+        if is_full(failure):
+            self._refused_at, self._refusal = asyncio.get_running_loop().time(), detail
         if not is_refusal(failure):
             return Unavailable("The database does not answer; nothing was changed.")
-        self._refused_at, self._refusal = asyncio.get_running_loop().time(), detail
         return Unavailable("The database takes no changes now; nothing was changed.")
 
     async def ping(self) -> None:
         """Write a row and delete it again. Needs the schema.
 
         Raises:
-            Unavailable: The database does not answer or takes no changes; it refused a change in the last `REFUSED_SECONDS`; the
-                file system of an SQLite file is full.
+            Unavailable: The database does not answer or takes no changes; it had no room for a change in the last
+                `REFUSED_SECONDS`; the file system of an SQLite file is full.
         """
 
         async def write(connection: AsyncConnection) -> None:

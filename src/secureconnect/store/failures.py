@@ -43,6 +43,7 @@ SQLITE_UNDONE = frozenset(
     {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL}
 )
 """Those with which a COMMIT fails before its last page is written. After an I/O error it may still be found on the disk."""
+SQLITE_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_IOERR})
 CONNECTION_FAILURES = (
     OperationalError,
     InterfaceError,
@@ -91,6 +92,11 @@ def is_refusal(failure: BaseException) -> bool:
     if state:
         return is_temporary(failure) and not state.startswith(("08", CANCELED))
     return code in SQLITE_PASSES and code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT)
+
+
+def is_full(failure: BaseException) -> bool:
+    """Tell whether the store lacks room, memory or connections: a small change may fit where others do not."""
+    return sqlstate_of(failure).startswith(FULL) or _sqlite_code_of(failure) in SQLITE_FULL
 
 
 def is_undone(failure: BaseException) -> bool:

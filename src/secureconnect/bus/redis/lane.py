@@ -95,7 +95,7 @@ class Lane:
 
     def take_recent(self) -> list[Pending]:
         """What arrived lately at a server that is gone: the one in its place may not have it."""
-        recent = [entry for _, entry in self._recent]
+        recent = [entry._replace(acknowledge=None) for _, entry in self._recent]
         self._recent.clear()
         self._recent_bytes = 0
         return recent
@@ -160,7 +160,7 @@ class Lane:
             if one.number in arrived:
                 if one.acknowledge is not None:
                     one.acknowledge(arrived[one.number])
-                self._recent.append((now, one._replace(acknowledge=None)))
+                self._recent.append((now, one))
                 self._recent_bytes += len(one.body)
         if arrived:
             self._waiting_since = now
