@@ -74,6 +74,9 @@ async def play(world: World) -> tuple[list[Socket], list[Socket]]:
         await at_ada.tell(kind, **fields)
     await ada.ask("POST", f"/v1/calls/{call['call_id']}/participants/{phone.user_id}/mute", {"kinds": ["audio"]})
     await at_ben.expect("muted")
+    for socket in (at_ada, inboxes[0]):
+        await socket.say("auth", token=ada.token)
+        await socket.expect("authenticated")
     await at_ada.say("dance")
     await at_ada.expect("error")
     await at_ben.tell("leave")

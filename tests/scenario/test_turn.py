@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -95,6 +95,18 @@ async def test_it_relays_over_each_transport_and_refuses_whoever_may_not(tmp_pat
             assert await code_of(url, "anna", "a name without a time") == 401
 
 
+async def test_a_user_has_one_quota_whatever_the_credential_says_until_when(tmp_path: Path) -> None:
+    """Each call and each test gives the user another name to coturn, with another time; they are counted as one."""
+    options = on_free_ports(tmp_path)
+    async with running(options), asyncio.timeout(PATIENCE), AsyncExitStack() as opened:
+        url = server_at(options).urls[0]
+        for number in range(48):
+            await opened.enter_async_context(allocate(url, *credentials(seconds=60 + number % 3), trusting=True))
+        assert await code_of(url, *credentials(seconds=70)) == 486
+        other = turn_credentials(SECRET, "bert", datetime.now(UTC) + timedelta(seconds=60))
+        await opened.enter_async_context(allocate(url, *other, trusting=True))
+
+
 async def test_every_forbidden_range_is_refused_at_both_ends(tmp_path: Path) -> None:
     options = on_free_ports(tmp_path)
     async with running(options), asyncio.timeout(PATIENCE), allocate(server_at(options).urls[0], *credentials()) as one:
@@ -145,7 +157,7 @@ async def test_serve_runs_one_and_hands_out_what_opens_it_and_starts_it_again(tm
             return turned
 
         turned = await once_given()
-        assert turned["username"].endswith(f":{anna.user_id}.{call['call_id']}")
+        assert turned["username"].endswith(f":{anna.user_id}")
         first = child_of(server.pid)
         os.kill(first, signal.SIGKILL)
         await until_some_are(given_out=False)

@@ -14,7 +14,7 @@ from secureconnect.chat.events import ConversationUpdated, MessageCreated
 from secureconnect.ids import CallId, SessionId, UserId
 from secureconnect.signaling import protocol, reports
 from secureconnect.signaling.events import EVENT_FRAMES
-from secureconnect.signaling.protocol import SIGNALING_FRAMES, ClientMessage, ErrorFrame, type_of
+from secureconnect.signaling.protocol import SIGNALING_FRAMES, Authenticated, ClientMessage, ErrorFrame, type_of
 
 REF = "#/components/schemas/{name}"
 
@@ -67,7 +67,7 @@ def describe(version: str) -> dict[str, Any]:
     hear = {kind.__name__: _message(kind, *([Place] if "call_id" in kind.__struct_fields__ else [])) for kind in heard}
     hear |= {f"Relayed{kind.__name__}": _message(kind, Stamp) for kind in said if kind.relayed}
     hear = _one_a_name(hear)
-    notify = {kind.__name__: _message(kind, *([] if kind is ErrorFrame else [Position])) for kind in events}
+    notify = {kind.__name__: _message(kind, *([] if kind in (ErrorFrame, Authenticated) else [Position])) for kind in events}
     report = {kind.__name__: _message(kind) for kind in reported}
     return {
         "asyncapi": "3.0.0",
