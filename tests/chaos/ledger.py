@@ -24,6 +24,8 @@ class Verdict(Struct, frozen=True):
     """Not acknowledged when the server could only offer a fresh start; the speaker knows that it may not have been heard."""
     refused: int
     """Answered with an error; the speaker knows that it was not heard."""
+    missing: tuple[int, ...] = ()
+    """The numbers that were lost: the first of a round may have been said while the listener's first socket opened."""
 
 
 class Ledger:
@@ -90,9 +92,11 @@ class Ledger:
             overtaken += number < highest and number in numbers
             highest = max(highest, number)
         self._in_order = [number for number in self._in_order if number >= mark]
+        missing = tuple(number for number in numbers if number in self._acknowledged and not self._times_heard[number])
         return Verdict(
             said=len(numbers),
-            lost=sum(1 for number in numbers if number in self._acknowledged and not self._times_heard[number]),
+            lost=len(missing),
+            missing=missing,
             repeated=sum(1 for number in numbers if self._times_heard[number] > self._times_said[number]),
             overtaken=overtaken,
             void=sum(1 for number in numbers if number in self._void),
