@@ -124,7 +124,7 @@ async def _begin_stores(
     stack.callback(postgres.close)
     postgres.start()
     if stores == "sentinel":
-        sentinels = RedisSentinels()
+        sentinels = RedisSentinels(down_after=10_000)  # it is switched over by hand; a busy machine must not be taken for it
         stack.callback(sentinels.stop)
         await asyncio.to_thread(sentinels.start)
         return postgres, sentinels
