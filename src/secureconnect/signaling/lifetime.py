@@ -1,7 +1,7 @@
 """How long sockets stay open: no longer than their access token counts. Used by `signaling.socket` and both kinds of sockets.
 
 A socket belongs to the token that opened it, or to the one that an `auth` frame brought since. It closes when that token expires
-and when what it stands for is revoked. No socket has a timer of its own: all are looked at twice a second.
+and when what it stands for is revoked. No socket has a timer of its own; see `Lifetimes.sweep`.
 """
 
 import asyncio
@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 0.5
 """How often sockets are looked for whose token has expired: each closes within a second of that."""
+AHEAD_SECONDS = 10.0
+"""How often all sockets are looked through for those whose token expires so soon; in between, only these are looked at."""
 GATHER_SECONDS = 0.1
 """How long revocations are gathered before sockets are looked through for all of them at once."""
 CLOSE_WRONG_USER = 1008
@@ -36,6 +38,15 @@ REVOKED = "this sign-in has ended"
 
 Authenticate = Callable[[str], Awaitable[Principal]]
 IceServers = Callable[[Grant], list[IceServer]]
+
+
+class Bearer(Protocol):
+    """What has the grant of a socket."""
+
+    @property
+    def grant(self) -> Grant:
+        """What its access token allows."""
+        ...
 
 
 class Holder(Protocol):
@@ -72,6 +83,8 @@ class Lifetimes:
         self._unix_time = unix_time
         self._spawn = spawn
         self._open: Collection[OpenSocket] = ()
+        self._horizon = 0.0
+        self._soon: list[tuple[Bearer, Channel]] = []
         self._sign_ins: set[int] = set()
         self._users: set[int] = set()
         self._renewing: set[int] = set()
@@ -101,6 +114,7 @@ class Lifetimes:
         elif grant.expires_at <= self._unix_time():
             self._end_expired(connection)
         else:
+            self._note(connection.attachment, connection)
             return False
         return True
 
@@ -139,6 +153,7 @@ class Lifetimes:
             channel.close(CLOSE_WRONG_USER, "the token of another user")
             return
         holder.grant = grant
+        self._note(holder, channel)
         servers = UNSET if ice_servers is None else ice_servers(grant)
         channel.send(encode(Authenticated(self.seconds_left(grant), ref, servers)))
 
@@ -153,8 +168,19 @@ class Lifetimes:
     def sweep(self) -> None:
         """Close the sockets whose token has expired by now."""
         now = self._unix_time()
-        for connection in [each for each in self._open if each.attachment.grant.expires_at <= now]:
-            self._end_expired(connection)
+        if now >= self._horizon:
+            self._horizon = horizon = now + AHEAD_SECONDS
+            self._soon = [(each.attachment, each) for each in self._open if each.attachment.grant.expires_at <= horizon]
+        due = [channel for bearer, channel in self._soon if bearer.grant.expires_at <= now]
+        if due:
+            self._soon = [(bearer, channel) for bearer, channel in self._soon if bearer.grant.expires_at > now]
+        for channel in due:
+            self._end_expired(channel)
+
+    def _note(self, bearer: Bearer, channel: Channel) -> None:
+        """A socket has a new grant: it may expire before all are looked through again."""
+        if bearer.grant.expires_at <= self._horizon:
+            self._soon.append((bearer, channel))
 
     def _gather(self, sign_ins: Collection[UUID], users: Collection[UserId]) -> None:
         """More was revoked; see `Revocations.listen`."""
@@ -181,5 +207,5 @@ class Lifetimes:
         connection.attachment.revoked()
         connection.close(CLOSE_REVOKED, REVOKED)
 
-    def _end_expired(self, connection: OpenSocket) -> None:
+    def _end_expired(self, connection: Channel) -> None:
         connection.close(CLOSE_EXPIRED, "the access token has expired")

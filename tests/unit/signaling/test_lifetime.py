@@ -68,6 +68,23 @@ class TestExpiry:
         world.lifetimes.sweep()
         assert link.closed_with == 4004
 
+    def test_a_socket_that_opens_between_two_looks_at_all_is_seen(self, world: World) -> None:
+        world.lifetimes.sweep()
+        _, link = connect(world, BOB, 3)
+        assert not ends_at_once(world, link)
+        world.clock.advance(3)
+        world.lifetimes.sweep()
+        assert link.closed_with == 4004
+
+    def test_a_token_of_a_few_seconds_that_renews_is_seen(self, world: World) -> None:
+        _, link = connect(world, BOB)
+        world.lifetimes.sweep()
+        world.tokens["short"] = world.grant(BOB, 2)
+        TestRenewal().renew(world, link, "short")
+        world.clock.advance(2)
+        world.lifetimes.sweep()
+        assert link.closed_with == 4004
+
     def test_the_session_stays_and_is_resumed_with_a_new_token(self, world: World) -> None:
         bob, link = connect(world, BOB)
         world.clock.advance(30)
