@@ -82,28 +82,47 @@ class SignInLimits:
         return Client(network, mark, is_known)
 
     async def _admit(self, attempt: Attempt) -> tuple[Client, list[Use]]:
-        client = self.client_at(attempt.address)
-        known, device = await self._look_up(attempt, client)
-        if device is not None:
-            uses = [Use("login_device", device)]
-            try:
-                await self._limiter.hit_all(uses)
-            except RateLimited:
-                pass  # it is counted as a stranger from now on
-            else:
-                return self.client_at(attempt.address, is_known=True), uses
         account = _bucket_of(attempt.email)
         networks = uses_by_network("login_network", attempt.address)
         uses = [*networks, *(Use("login_account", f"{account}:{use.key}", use.scale) for use in networks)]
-        if not known.network:
-            uses.append(Use("login_email", account))
+        if self._may_prove(attempt):
+            _, device = await self._look_up(attempt)
+            if device is not None and await self._passes([Use("login_device", device)]):
+                return self.client_at(attempt.address, is_known=True), [Use("login_device", device)]
+        # Before the database is asked: a network that is refused takes no connection from others.
         await self._limiter.hit_all(uses)
-        if not known.network:
-            await self._slow_down(account)
-        return self.client_at(attempt.address, is_known=known.network), uses
+        known, _ = await self._look_up(attempt)
+        if known.network:
+            return self.client_at(attempt.address, is_known=True), uses
+        email = [Use("login_email", account)]
+        try:
+            await self._limiter.hit_all(email)
+        except RateLimited:
+            await self._limiter.take_back(uses)
+            raise
+        await self._slow_down(account)
+        return self.client_at(attempt.address), [*uses, *email]
 
-    async def _look_up(self, attempt: Attempt, client: Client) -> tuple[Familiarity, str | None]:
+    def _may_prove(self, attempt: Attempt) -> bool:
+        """Whether the device that the request names is looked up before its network is counted."""
+        if attempt.device_id is None and not attempt.refresh_tokens:
+            return False
+        try:
+            self._limiter.hit_here(uses_by_network("login_proof", attempt.address))
+        except RateLimited:
+            return False
+        return True
+
+    async def _passes(self, uses: list[Use]) -> bool:
+        try:
+            await self._limiter.hit_all(uses)
+        except RateLimited:
+            return False  # it is counted as a stranger from now on
+        return True
+
+    async def _look_up(self, attempt: Attempt) -> tuple[Familiarity, str | None]:
         """What the account knows of the client, and the name under which its device is counted."""
+        client = self.client_at(attempt.address)
         spellings = email_spellings(attempt.email)
         hashes = [refresh_token_hash(token) for token in attempt.refresh_tokens[:MAX_TOKENS]]
         now = self._clock.now()

@@ -16,7 +16,7 @@ from secureconnect.ops.ratelimit import LIMITS, RateLimiter, Use, uses_by_networ
 
 ROUTE_LIMITS: Mapping[str, tuple[str, ...]] = {
     "POST /v1/auth/register": ("sign_in", "register"),
-    "POST /v1/auth/login": ("sign_in", "login_device", "login_network", "login_account", "login_email"),
+    "POST /v1/auth/login": ("sign_in", "login_proof", "login_device", "login_network", "login_account", "login_email"),
     "POST /v1/auth/refresh": ("token",),
     "POST /v1/auth/logout": ("token",),
     "POST /v1/auth/logout-everywhere": ("change",),

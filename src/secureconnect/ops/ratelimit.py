@@ -51,6 +51,7 @@ LIMITS: Mapping[str, Limit] = {
     "login_email": Limit(100, by="email", shared=True),  # the same from many networks; known devices and networks pass
     "login_device": Limit(10, by="device", shared=True),  # a device that has signed in to this account before
     "password": Limit(10, shared=True),  # guesses of the present password by a stolen sign-in
+    "login_proof": Limit(60, by="network"),  # devices that requests name, looked up before the network is counted
     "register": Limit(60, by="network", shared=True),  # each costs a slow hash and a row
     "sign_in": Limit(600, by="network"),  # requests to sign in or register, before the database is asked
     "token": Limit(600, by="network"),  # refresh and sign-out; hundreds of clients may share an address
