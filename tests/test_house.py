@@ -18,12 +18,14 @@ MAX_FUNCTION_LINES = 50
 
 FLOORS: dict[str, int] = {
     "errors": 0,
+    "access_errors": 0,
     "ids": 0,
     "clock": 0,
     "keys": 0,
     "http": 0,
     "terminal": 0,
     "sandbox": 0,
+    "text": 1,
     "ops.logging": 0,
     "ops.metrics": 0,
     "ops.event_loop": 0,

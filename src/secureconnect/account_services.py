@@ -8,6 +8,7 @@ from secureconnect.accounts.administration import Administration
 from secureconnect.accounts.application_tokens import ApplicationTokens
 from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer
 from secureconnect.accounts.password import PasswordService
+from secureconnect.accounts.registration import Registration
 from secureconnect.accounts.revocations import READ_AGAIN_ALONE_SECONDS, READ_AGAIN_SECONDS, Revocations
 from secureconnect.accounts.ring_tokens import RingTokens
 from secureconnect.accounts.service import AccountService
@@ -30,6 +31,7 @@ class AccountServices:
         secret: str,
         keys: InternalKeys,
         *,
+        demo: bool,
         database: Database,
         bus: Bus,
         ids: IdFactory,
@@ -37,6 +39,7 @@ class AccountServices:
         http: httpx2.AsyncClient,
     ) -> None:
         issuer, audience = settings.jwt_issuer, settings.jwt_audience
+        own = {"secret": secret, "issuer": issuer, "audience": audience}
         hasher = PasswordHasher()
         self.revocations = _make_revocations(settings, database, bus, clock)
         self.accounts = AccountService(
@@ -44,9 +47,7 @@ class AccountServices:
             ids=ids,
             clock=clock,
             passwords=hasher,
-            issuer=TokenIssuer(
-                secret=secret, issuer=issuer, audience=audience, lifetime=timedelta(seconds=settings.access_token_seconds)
-            ),
+            issuer=TokenIssuer(**own, lifetime=timedelta(seconds=settings.access_token_seconds)),
             verifier=TokenVerifier(
                 secret=secret,
                 issuer=issuer,
@@ -58,12 +59,12 @@ class AccountServices:
             ),
             refresh_lifetime=timedelta(days=settings.refresh_token_days),
             revocations=self.revocations,
+            registration=Registration(database, clock, settings.registration, settings.directory, demo=demo),
             accepts_any_token=settings.account_tokens == "any",
         )
         self.passwords = PasswordService(
             sign_ins=self.accounts.sign_ins, database=database, clock=clock, passwords=hasher, revocations=self.revocations
         )
-        own = {"secret": secret, "issuer": issuer, "audience": audience}
         self.ring_tokens = RingTokens(**own, keys=keys, clock=clock)
         self.application_tokens = ApplicationTokens(**own, clock=clock)
         self.administration = Administration(database=database, ids=ids, clock=clock, revocations=self.revocations)

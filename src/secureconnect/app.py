@@ -24,8 +24,8 @@ from secureconnect.store.schema import current_revision, migrate, wanted_revisio
 class Application(Parts):
     """One process, started and stopped."""
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: Settings, *, demo: bool = False) -> None:
+        super().__init__(settings, demo=demo)
         erasure = Erasure(database=self.database, clock=self.clock, leave=self.chat.leave)
         self.purge = Purge(self.clock, [self.chat.purge_batch, erasure.erase_batch])
         self._loops: list[asyncio.Task[None]] = []
@@ -40,6 +40,7 @@ class Application(Parts):
         if self.database.is_shared:
             await self.timekeeper.measure()
         await self.revocations.load()
+        await self.accounts.registration.load()
         await self.timers.start()
         await self.outbox.start()
         loops: dict[str, Callable[[], Awaitable[None]]] = {

@@ -98,7 +98,7 @@ def demo(
     async def robots(base_url: str) -> int:
         return await commands.run_headless(base_url, settings.data_dir, console)
 
-    sys.exit(run(_serve(settings, robots if headless else people)))
+    sys.exit(run(_serve(settings, robots if headless else people, demo=True)))
 
 
 @app.command
@@ -300,12 +300,12 @@ def print_config(*, config: ConfigFile = None) -> None:
         console.print(f"    {field.description}", style="dim", highlight=False)
 
 
-async def _serve(settings: Settings, beside: Callable[[str], Coroutine[Any, Any, int]] | None = None) -> int:
+async def _serve(settings: Settings, beside: Callable[[str], Coroutine[Any, Any, int]] | None = None, *, demo: bool = False) -> int:
     """Serve until told to stop; with `beside`, run it against the server and stop when it ends."""
     listener = listen(settings)
     restrict(settings)
     allow_open_files(settings.max_sockets)
-    server = Server(Application(settings), listener, listen_for_metrics(settings))
+    server = Server(Application(settings, demo=demo), listener, listen_for_metrics(settings))
     serving = asyncio.create_task(server.serve())
     listening = asyncio.create_task(server.listening.wait())
     await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)

@@ -75,6 +75,9 @@ class Settings(RecordingSettings):
     jwks: dict[str, str] = Field(
         default_factory=dict, description="Outside identity providers: issuer to the URL of its JWKS, as JSON."
     )
+    registration: Literal["open", "invited", "off"] | None = Field(None, description="Who may make an account; see docs/config.md.")
+    directory: Literal["off", "conversations", "application"] | None = Field(None, description="Whom a search of people finds.")
+    new_member_history: Literal["all", "since_joining"] = Field("since_joining", description="What added people see of the past.")
     access_token_seconds: int = Field(900, ge=30, description="Life of an access token, seconds.")
     max_token_seconds: int = Field(
         86_400, ge=60, description="The longest life of an access token that is accepted, seconds; or access_token_seconds."
@@ -267,10 +270,7 @@ class Settings(RecordingSettings):
     @model_validator(mode="after")
     def _webhooks_with_their_secret(self) -> Self:
         if self.webhook_url is not None and self.webhook_secret is None:
-            raise ValueError(
-                "webhook_url: needs webhook_secret, or nobody could trust what comes; "
-                'make one with `echo "whsec_$(openssl rand -base64 32)"`'
-            )
+            raise ValueError('webhook_url: needs webhook_secret; make one with `echo "whsec_$(openssl rand -base64 32)"`')
         return self
 
     @model_validator(mode="after")
@@ -372,7 +372,6 @@ def load_settings(config_file: Path | None = None, **overrides: Any) -> Settings
         raise ConfigurationError(f"{config_file} is not TOML: {failure}") from None
     except ValidationError as failure:
         first = failure.errors()[0]
-        # A rule over several settings names them itself.
-        name = ".".join(str(part) for part in first["loc"])
+        name = ".".join(str(part) for part in first["loc"])  # a rule over several settings names them itself
         message = first["msg"].removeprefix("Value error, ")
         raise ConfigurationError(f"setting {name}: {message}" if name else message) from None

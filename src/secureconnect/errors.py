@@ -13,6 +13,8 @@ ServiceError                    code, HTTP status, title; the docstring's first 
 ├── Forbidden                   403 forbidden
 │   ├── NotHost                 403 not_host
 │   ├── WrongPassword           403 wrong_password
+│   ├── RegistrationClosed      403 registration_closed
+│   ├── InvitationRequired      403 invitation_required
 │   └── OriginNotAllowed        403 origin_not_allowed
 ├── NotFound                    404 not_found
 │   └── LinkExpired             404 link_expired
@@ -40,6 +42,7 @@ ServiceError                    code, HTTP status, title; the docstring's first 
 │   ├── CalleeIsCaller          422 callee_is_caller
 │   ├── DuplicateCallee         422 duplicate_callee
 │   ├── TooManyParticipants     422 too_many_participants
+│   ├── TooManyBlocks           422 too_many_blocks
 │   └── IdempotencyKeyReused    422 idempotency_key_reused
 ├── UpgradeRequired             426 upgrade_required
 ├── RateLimited                 429 rate_limited

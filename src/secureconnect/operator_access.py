@@ -4,12 +4,14 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from uuid import uuid4
 
 import structlog
 
 from secureconnect.accounts.administration import Administration
 from secureconnect.accounts.password import RESET_LIFETIME, create_reset
+from secureconnect.accounts.registration import invite
 from secureconnect.accounts.revocations import Revocations
 from secureconnect.bus import open_bus
 from secureconnect.clock import SystemClock, unix_microseconds
@@ -41,6 +43,11 @@ class OperatorAccess:
             raise Unprocessable("This account is disabled: enable it first.")
         token = await create_reset(self._database, SystemClock().now(), user.user_id)
         return f"{_origin(self._settings)}/#reset={token}", int(RESET_LIFETIME.total_seconds())
+
+    async def make_invitation_link(self, lifetime: timedelta) -> str:
+        """Make a link with which one person can register. Raises Unavailable."""
+        token = await invite(self._database, SystemClock().now(), lifetime)
+        return f"{_origin(self._settings)}/#invitation={token}"
 
 
 @asynccontextmanager

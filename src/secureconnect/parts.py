@@ -15,6 +15,7 @@ import structlog
 from litestar import Litestar
 
 from secureconnect.account_services import AccountServices
+from secureconnect.accounts.blocks import Blocks
 from secureconnect.accounts.devices import DeviceService
 from secureconnect.accounts.grant import Grant
 from secureconnect.accounts.sign_in_limits import SignInLimits
@@ -85,7 +86,7 @@ VERSION = version("secureconnect")
 class Parts:
     """One process: what it is made of."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, demo: bool = False) -> None:
         self.settings, self.place = settings, place_under(settings)
         self.clock = CorrectedClock(SystemClock())
         self.node_id = NodeId(uuid4())
@@ -107,9 +108,7 @@ class Parts:
         self.sfu = SfuServers(settings, self.keys, self.clock, self.recorder.folder)
 
         # What people can do
-        services = AccountServices(
-            settings, secret, self.keys, database=self.database, bus=self.bus, ids=self.ids, clock=self.clock, http=self.http
-        )
+        services = self._make_account_services(secret, demo=demo)
         self.revocations, self.accounts = services.revocations, services.accounts
         self.passwords, self.administration = services.passwords, services.administration
         self.ring_tokens, self.application_tokens = services.ring_tokens, services.application_tokens
@@ -135,6 +134,19 @@ class Parts:
         self._show_metrics()
         self.api = self._make_api()
         self._background: set[asyncio.Task[None]] = set()
+
+    def _make_account_services(self, secret: str, *, demo: bool) -> AccountServices:
+        return AccountServices(
+            self.settings,
+            secret,
+            self.keys,
+            demo=demo,
+            database=self.database,
+            bus=self.bus,
+            ids=self.ids,
+            clock=self.clock,
+            http=self.http,
+        )
 
     def _make_devices(self) -> DeviceService:
         return DeviceService(
@@ -168,19 +180,19 @@ class Parts:
         )
 
     def _make_chat(self) -> ChatService:
-        removed = self._on_member_removed
         return ChatService(
             database=self.database,
             bus=self.bus,
             ids=self.ids,
             clock=self.clock,
-            on_member_removed=removed,
+            on_member_removed=self._on_member_removed,
             conversations_per_user=self.settings.conversations_per_user,
             fan_out=FanOut(
                 self.clock,
                 enabled=self.settings.rate_limits == "on",
                 on_refusal=lambda: self.metrics.rate_limited.labels("fan_out").inc(),
             ),
+            history=self.settings.new_member_history,
         )
 
     def _make_calls(self) -> CallService:
@@ -336,6 +348,7 @@ class Parts:
             passwords=self.passwords,
             administration=self.administration,
             ring_tokens=self.ring_tokens,
+            blocks=Blocks(database=self.database, clock=self.clock),
             devices=self.devices,
             chat=self.chat,
             calls=self.calls,

@@ -5,6 +5,7 @@ They change the database; running nodes learn of it by the bus or by reading aga
 
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -69,6 +70,22 @@ def create(
         return await _make_link(access, user)
 
     _print_link(_ask(config, data_dir, work), as_json=as_json)
+
+
+@users.command
+def invite(
+    *,
+    days: Annotated[float, Parameter(help="How long the invitation works.")] = 7.0,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Print a link with which one person can register, for `registration` = invited."""
+    link = _ask(config, data_dir, lambda access: access.make_invitation_link(timedelta(days=days)))
+    if as_json:
+        _write_json({"url": link})
+    else:
+        sys.stdout.write(f"{link}\n")
 
 
 @users.command

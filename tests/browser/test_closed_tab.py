@@ -154,7 +154,7 @@ async def linus_browser(profile: Path, address: str, subscription: Json) -> Asyn
 async def turn_on(context: BrowserContext, account: Account) -> None:
     """Sign in, take the offer, close the tab. A blank page stays: the developer tools talk through it."""
     page = PersonPage(await context.new_page(), account, PICTURES)
-    await page.page.goto(account.link)
+    await page.sign_in()
     await page.see("closed-tab-offer")
     await page.picture("9-offer")
     await page.press("closed-tab-on")

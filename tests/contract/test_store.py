@@ -30,6 +30,7 @@ from secureconnect.accounts.administration import Administration
 from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer
 from secureconnect.accounts.erasure import Erasure
 from secureconnect.accounts.password import PasswordService, create_reset
+from secureconnect.accounts.registration import Registration
 from secureconnect.accounts.revocations import Revocations
 from secureconnect.accounts.service import AccountService
 from secureconnect.accounts.verification import TokenVerifier
@@ -289,6 +290,7 @@ class Node:
             verifier=TokenVerifier(secret=SECRET, issuer="us", audience="us", outside={}, http=self.http, clock=clock),
             refresh_lifetime=timedelta(days=30),
             revocations=Revocations(database=database, bus=MemoryBus(clock), clock=clock, lifetime=timedelta(minutes=15)),
+            registration=Registration(database, clock, "open", "application", demo=False),
         )
         self.chat = ChatService(
             database=database, bus=MemoryBus(clock), ids=self.ids, clock=clock, on_member_removed=self._on_member_removed

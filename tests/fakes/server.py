@@ -16,6 +16,10 @@ STOP_SECONDS = 20.0
 SECRET = "a-secret-of-the-tests_forty-characters.."
 
 
+NOT_IN_0_1 = {"METRICS_PORT", "REGISTRATION", "DIRECTORY"}
+"""Settings that a server of 0.1 refuses."""
+
+
 class ServerProcess:
     """One server. Its data and its port stay the same from one start to the next.
 
@@ -31,7 +35,9 @@ class ServerProcess:
         self.metrics_port = 0
         """Where it serves /metrics, once it listens."""
         quiet = {"LOG_FORMAT": "json", "TURN": "off", "SFU": "off", "RECORDING": "off", "METRICS_PORT": "0"}
-        self._settings = {"JWT_SECRET": SECRET, **quiet, **settings}
+        # Scenarios begin with people who register and find each other; those about these settings name their own.
+        ours = {"REGISTRATION": "open", "DIRECTORY": "application"}
+        self._settings = {"JWT_SECRET": SECRET, **quiet, **ours, **settings}
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self.lines: list[dict[str, object]] = []
@@ -62,9 +68,8 @@ class ServerProcess:
     async def start(self) -> None:
         """Start, and return when it listens. Raises RuntimeError with its last words when it does not."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SECURECONNECT_")}
-        environment |= {f"SECURECONNECT_{name}": value for name, value in self._settings.items()}
-        if self.python != sys.executable:
-            environment.pop("SECURECONNECT_METRICS_PORT", None)  # 0.1 has no such setting
+        known = self._settings.keys() - (NOT_IN_0_1 if self.python != sys.executable else set())
+        environment |= {f"SECURECONNECT_{name}": self._settings[name] for name in known}
         self._process = await asyncio.create_subprocess_exec(
             *self._own_disk(),
             *(self.python, "-m", "secureconnect", "serve"),

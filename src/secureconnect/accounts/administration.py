@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.accounts.emails import email_spellings
 from secureconnect.accounts.revocations import Revocations
-from secureconnect.accounts.service import checked_display_name, checked_email
+from secureconnect.accounts.service import checked_email
 from secureconnect.clock import Clock
 from secureconnect.errors import EmailTaken, UnknownUser
 from secureconnect.ids import IdFactory, UserId
@@ -20,6 +20,7 @@ from secureconnect.store import accounts as account_store
 from secureconnect.store.account_admin import UserRecord
 from secureconnect.store.accounts import User
 from secureconnect.store.revocations import revoke_user_tokens
+from secureconnect.text import require_name
 
 
 class Administration:
@@ -60,7 +61,7 @@ class Administration:
 
     async def create(self, email: str, display_name: str) -> UserRecord:
         """Create an account without a password; a reset link gives it one. Raises EmailTaken, Unprocessable, Unavailable."""
-        user = User(self._ids.user(), checked_email(email), checked_display_name(display_name))
+        user = User(self._ids.user(), checked_email(email), require_name("display_name", display_name))
         spellings, now = email_spellings(email), self._clock.now()
 
         async def work(connection: AsyncConnection) -> None:

@@ -4,8 +4,8 @@ Decides; the SQL is in store.accounts, the cryptography in accounts.credentials 
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from msgspec import Struct
@@ -15,6 +15,7 @@ from secureconnect.accounts.client import ANONYMOUS, Client
 from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer
 from secureconnect.accounts.emails import email_spellings, normal_email
 from secureconnect.accounts.grant import Grant
+from secureconnect.accounts.registration import Registration
 from secureconnect.accounts.revocations import Revocations
 from secureconnect.accounts.sign_ins import SignIn, SignIns
 from secureconnect.accounts.verification import Claims, TokenVerifier
@@ -30,13 +31,13 @@ from secureconnect.errors import (
 from secureconnect.ids import DeviceId, IdFactory, UserId, short
 from secureconnect.store import Database
 from secureconnect.store import accounts as store
-from secureconnect.store.accounts import Account, Identity, User
-from secureconnect.store.idempotency import Idempotency, find_or_claim
+from secureconnect.store.accounts import Account, Identity, Person, User
+from secureconnect.store.idempotency import Idempotency, find_or_claim, is_known
 from secureconnect.store.unicode import require_storable
+from secureconnect.text import clean_name, require_name
 
 EMAIL_CHARS = 320
 PASSWORD_CHARS = (8, 256)
-DISPLAY_NAME_CHARS = 80
 NOT_KNOWN = "This refresh token is not known here: sign in again."
 PRINCIPALS_KEPT = 10_000
 """Of those seen last, so that a request of an active user reads no user from the database. About 3 MB."""
@@ -53,7 +54,7 @@ class Principal(Struct, frozen=True):
 class _Registration(Struct, frozen=True):
     """What makes two registrations one request. The password is left out: a fast hash of it would undo the slow one."""
 
-    email: str
+    email: str | None
     display_name: str
 
 
@@ -71,6 +72,7 @@ class AccountService:
         verifier: TokenVerifier,
         refresh_lifetime: timedelta,
         revocations: Revocations,
+        registration: Registration,
         accepts_any_token: bool = False,
     ) -> None:
         """`accepts_any_token`: tokens that applications sign may name accounts that sign in here, as in 0.1."""
@@ -88,6 +90,7 @@ class AccountService:
         )
         self._known: OrderedDict[Identity, User] = OrderedDict()
         self._known_sign_ins: OrderedDict[UUID, UserId] = OrderedDict()
+        self.registration = registration
 
     async def register(
         self,
@@ -98,19 +101,22 @@ class AccountService:
         idempotency_key: str | None = None,
         device_id: DeviceId | None = None,
         client: Client = ANONYMOUS,
+        invitation: str | None = None,
     ) -> SignIn:
         """Make an account and sign in.
 
-        Raises EmailTaken, Unprocessable, IdempotencyKeyReused (also when the password is not the first request's).
+        Raises EmailTaken, Unprocessable, IdempotencyKeyReused (also when the password is not the first request's), and what
+        `Registration.check` raises.
         """
         spellings, email = email_spellings(email), checked_email(email)
         check_length("password", password, *PASSWORD_CHARS)
-        display_name = checked_display_name(display_name)
-        user = User(self._ids.user(), email, display_name)
+        user = User(self._ids.user(), email, require_name("display_name", display_name))
         now = self._clock.now()
         promise = Idempotency.of(
-            uuid5(NAMESPACE_URL, f"mailto:{email}"), "register", idempotency_key, _Registration(email, display_name)
+            uuid5(NAMESPACE_URL, f"mailto:{user.email}"), "register", idempotency_key, _Registration(user.email, user.display_name)
         )
+        repeats = await self._database.read(lambda connection: is_known(connection, promise))
+        await self.registration.check(invitation, repeats=repeats)
         password_hash = await self._passwords.hash(password, client)
 
         async def work(connection: AsyncConnection) -> Account:
@@ -119,10 +125,8 @@ class AccountService:
                 found = await store.find_account(connection, user_id=earlier)
                 assert found is not None, "the key and the account were written together"
                 return found
-            if await store.find_account_by_emails(connection, spellings) is not None:
-                raise EmailTaken
-            await store.insert_user(connection, user, now, password_hash=password_hash)
-            return Account(user, password_hash)
+            await self.registration.admit(connection, user.user_id, invitation)
+            return await _insert_account(connection, user, spellings, now, password_hash)
 
         account = await self._database.transact(work)
         if account.user.user_id != user.user_id and not await self._passwords.verify(account.password_hash, password, client):
@@ -210,14 +214,22 @@ class AccountService:
             raise Unauthenticated("This account is no longer there.")
         return user
 
-    async def search(self, asking: UserId, words: str, *, limit: int, after: UUID | None = None) -> tuple[list[User], UUID | None]:
-        """People of whose name a word, or whose email, begins with `words`, never the one asking.
+    async def search(
+        self, asking: UserId, words: str, *, limit: int, after: UUID | None = None
+    ) -> tuple[list[Person], UUID | None]:
+        """Find people in whose name a word begins with `words`, as far as the directory shows them.
 
         Returns up to `limit` of them and the id to go on after, None at the end.
         """
         require_storable("q", words)
+        directory = self.registration.directory
+        if directory == "off":
+            return [], None
+        emails = None
+        if directory == "application":
+            emails = email_spellings(words) if "@" in words else []
         found = await self._database.read(
-            lambda connection: store.search_users(connection, words, without=asking, limit=limit + 1, after=after)
+            lambda connection: store.search_users(connection, words, asking=asking, emails=emails, limit=limit + 1, after=after)
         )
         return found[:limit], found[limit - 1].user_id if len(found) > limit else None
 
@@ -244,7 +256,7 @@ class AccountService:
         find: Callable[[AsyncConnection], Awaitable[User | None]],
     ) -> User:
         user_id = own_id or self._ids.user()
-        name = " ".join((claims.name or "").split())[:DISPLAY_NAME_CHARS].strip() or f"User {short(user_id)}"
+        name = clean_name(claims.name or "") or f"User {short(user_id)}"
         # No email: to trust an outside claim of one would let its issuer take over, or block, an account of ours.
         user = User(user_id, None, name)
 
@@ -260,6 +272,15 @@ class AccountService:
         return await self._database.transact(work, isolation="committed")
 
 
+async def _insert_account(
+    connection: AsyncConnection, user: User, spellings: Sequence[str], now: datetime, password_hash: str
+) -> Account:
+    if await store.find_account_by_emails(connection, spellings) is not None:
+        raise EmailTaken
+    await store.insert_user(connection, user, now, password_hash=password_hash)
+    return Account(user, password_hash)
+
+
 def checked_email(email: str) -> str:
     """A normal email. Whether it reaches anybody, only a letter could tell; this refuses what certainly does not."""
     email = normal_email(email)
@@ -268,13 +289,6 @@ def checked_email(email: str) -> str:
     if not local or not domain or "@" in domain or not email.isprintable() or " " in email or len(email) > EMAIL_CHARS:
         raise Unprocessable("email: write one address such as ada@example.com.")
     return email
-
-
-def checked_display_name(display_name: str) -> str:
-    display_name = display_name.strip()
-    require_storable("display_name", display_name)
-    check_length("display_name", display_name, 1, DISPLAY_NAME_CHARS)
-    return display_name
 
 
 def check_length(field: str, text: str, least: int, most: int) -> None:

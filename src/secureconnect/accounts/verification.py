@@ -199,4 +199,4 @@ def _claims(issuer: str, payload: dict[str, Any], times: tuple[float, float]) ->
     subject, name = payload["sub"], payload.get("name")
     if not is_storable(subject) or max(len(issuer), len(subject)) > MAX_IDENTITY_CHARS:
         raise Unauthenticated(f"The access token's iss and sub may have {MAX_IDENTITY_CHARS} characters each, and no NUL.")
-    return Claims(issuer, subject, name if isinstance(name, str) and is_storable(name) else None, *times)
+    return Claims(issuer, subject, name if isinstance(name, str) else None, *times)

@@ -11,8 +11,8 @@ from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
 from secureconnect.accounts.client import Client
+from secureconnect.accounts.registration import PublicConfig
 from secureconnect.accounts.service import (
-    DISPLAY_NAME_CHARS,
     EMAIL_CHARS,
     PASSWORD_CHARS,
     AccountService,
@@ -27,11 +27,15 @@ from secureconnect.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_
 from secureconnect.api.problems import OPEN_TO_ALL, problems
 from secureconnect.errors import Unauthenticated
 from secureconnect.ids import DeviceId, UserId
-from secureconnect.store.accounts import User
+from secureconnect.store.accounts import Person, User
+from secureconnect.text import NAME_CHARS
 
 AnyRequest = Request[Any, Any, Any]
 Email = Annotated[str, Meta(min_length=3, max_length=EMAIL_CHARS, examples=["ada@example.com"])]
 OfDevice = Annotated[DeviceId | None, Meta(description="The client's own id for this device: to revoke it ends this sign-in.")]
+OfInvitation = Annotated[
+    Annotated[str, Meta(max_length=64)] | None, Meta(description="The token of an invitation, where registration is by invitation.")
+]
 AsCookie = Annotated[bool, Meta(description="Put the refresh token into an HttpOnly cookie instead of the answer: for browsers.")]
 
 
@@ -40,9 +44,10 @@ class Registration(Struct, frozen=True):
 
     email: Email
     password: Annotated[str, Meta(min_length=PASSWORD_CHARS[0], max_length=PASSWORD_CHARS[1])]
-    display_name: Annotated[str, Meta(min_length=1, max_length=DISPLAY_NAME_CHARS)]
+    display_name: Annotated[str, Meta(min_length=1, max_length=NAME_CHARS)]
     cookie: AsCookie = False
     device_id: OfDevice = None
+    invitation: OfInvitation = None
 
 
 class Login(Struct, frozen=True):
@@ -66,8 +71,11 @@ class RefreshTokenChoice(Struct, frozen=True):
     security=OPEN_TO_ALL,
     tags=["accounts"],
     summary="Make an account",
-    description="And sign in. A repeat with the same `Idempotency-Key`, email, name and password signs in again.",
-    responses=problems(409, 422),
+    description=(
+        "And sign in. A repeat with the same `Idempotency-Key`, email, name and password signs in again. "
+        "Whether it is allowed, `GET /v1/auth/config` says."
+    ),
+    responses=problems(403, 409, 422),
 )
 async def register(
     request: AnyRequest,
@@ -86,8 +94,14 @@ async def register(
         idempotency_key=idempotency_key,
         device_id=data.device_id,
         client=client,
+        invitation=data.invitation,
     )
     return answer_sign_in(request, accounts, signed_in, 201, as_cookie=data.cookie)
+
+
+@get("/v1/auth/config", security=OPEN_TO_ALL, tags=["accounts"], summary="What a page may offer before anyone signs in")
+async def config(accounts: Accounts) -> PublicConfig:
+    return accounts.registration.public
 
 
 @post(
@@ -162,16 +176,19 @@ async def me(principal: SignedIn, accounts: Accounts) -> User:
     "/v1/users",
     tags=["accounts"],
     summary="Find people",
-    description="Those of whose name a word, or whose email, begins with `q`. Never oneself.",
+    description=(
+        "People in whose name a word begins with `q`, never oneself. By the setting `directory`: people who share a conversation "
+        "with who asks, or all users of the server; then a whole email finds its owner. Emails are not shown."
+    ),
     responses=problems(422),
 )
 async def search(
     principal: SignedIn,
     accounts: Accounts,
-    q: Annotated[str, QueryParameter(max_length=EMAIL_CHARS, description="The beginning of a word; empty for everybody.")],
+    q: Annotated[str, QueryParameter(max_length=EMAIL_CHARS, description="The beginning of a word; empty for all.")],
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
-) -> Page[User]:
+) -> Page[Person]:
     return page_of(*await accounts.search(principal.user_id, q, limit=limit, after=decode_cursor(cursor)))
 
 
@@ -192,4 +209,4 @@ def answer_sign_in(
     return Response(body, status_code=status, headers=headers, cookies=cookies)
 
 
-routes: list[HTTPRouteHandler] = [register, login, refresh, logout, me, search]
+routes: list[HTTPRouteHandler] = [config, register, login, refresh, logout, me, search]

@@ -10,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from secureconnect.accounts.events import DeviceRevoked
-from secureconnect.chat.events import ConversationUpdated, MessageCreated
+from secureconnect.chat.events import ConversationInvited, ConversationUpdated, MessageCreated
 from secureconnect.ids import CallId, SessionId, UserId
 from secureconnect.signaling import protocol, reports
 from secureconnect.signaling.events import EVENT_FRAMES
@@ -47,7 +47,7 @@ def client_messages() -> list[type[ClientMessage]]:
 
 def event_frames() -> list[type[Struct]]:
     """Every frame of the events socket."""
-    return [*EVENT_FRAMES, reports.CallRinging, MessageCreated, ConversationUpdated, DeviceRevoked, ErrorFrame]
+    return [*EVENT_FRAMES, reports.CallRinging, MessageCreated, ConversationUpdated, ConversationInvited, DeviceRevoked, ErrorFrame]
 
 
 def device_reports() -> list[type[Struct]]:

@@ -5,19 +5,24 @@ from typing import Annotated
 from litestar import delete, get, patch, post, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from secureconnect.api.dependencies import Additions, Chat, Limiter, SignedIn
 from secureconnect.api.idempotency import IdempotencyKey
 from secureconnect.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
 from secureconnect.api.problems import problems
 from secureconnect.chat.conversation import Conversation
-from secureconnect.chat.service import CONTENT_CHARS, MAX_MEMBERS, TITLE_CHARS
+from secureconnect.chat.membership import MAX_MEMBERS
+from secureconnect.chat.service import CONTENT_CHARS, Rules
+from secureconnect.errors import BadRequest
 from secureconnect.ids import ConversationId, MessageId, UserId
-from secureconnect.store.chat import Message
+from secureconnect.store.chat import History, Message
 from secureconnect.store.idempotency import Idempotency
+from secureconnect.store.membership import Invitation
+from secureconnect.text import TITLE_CHARS
 
 Title = Annotated[str, Meta(max_length=TITLE_CHARS)]
+MembersMayAdd = Annotated[bool, Meta(description="Whether members who are not owners may add people.")]
 People = Annotated[list[UserId], Meta(min_length=1, max_length=MAX_MEMBERS)]
 
 
@@ -26,12 +31,21 @@ class NewConversation(Struct, frozen=True):
 
     participant_ids: Annotated[People, Meta(description="The others; who asks is in it anyway, as its owner.")]
     title: Title | None = None
+    members_may_add: MembersMayAdd = False
+    history: Annotated[History | None, Meta(description="What added people see of the past; by default as the server says.")] = None
+
+
+class _Named(Struct, frozen=True):
+    participant_ids: list[UserId]
+    title: str | None
 
 
 class ConversationChange(Struct, frozen=True):
-    """What shall be different."""
+    """What shall be different. The title is for every member, the rest for owners."""
 
-    title: Annotated[Title | None, Meta(description="null takes the title away.")]
+    title: Annotated[Title | UnsetType | None, Meta(description="null takes the title away.")] = UNSET
+    members_may_add: MembersMayAdd | None = None
+    history: Annotated[History | None, Meta(description="For people who are added from now on.")] = None
 
 
 class MorePeople(Struct, frozen=True):
@@ -68,8 +82,11 @@ async def create_conversation(
     idempotency_key: IdempotencyKey = None,
 ) -> Conversation:
     await addition_limits.count(principal.user_id, data.participant_ids)
-    promise = Idempotency.of(principal.user_id, "conversation", idempotency_key, data)
-    return await chat.create(principal.user_id, data.participant_ids, data.title, promise)
+    # A node of 0.1 knows the first two fields only, and a repeat may reach one during an upgrade.
+    body = _Named(data.participant_ids, data.title) if data == NewConversation(data.participant_ids, data.title) else data
+    promise = Idempotency.of(principal.user_id, "conversation", idempotency_key, body)
+    rules = Rules(data.members_may_add, data.history)
+    return await chat.create(principal.user_id, data.participant_ids, data.title, promise, rules)
 
 
 @get(
@@ -90,11 +107,19 @@ async def get_conversation(principal: SignedIn, chat: Chat, conversation_id: Fro
     return await chat.get(principal.user_id, conversation_id)
 
 
-@patch("/v1/conversations/{conversation_id:uuid}", tags=["chat"], summary="Rename a conversation", responses=problems(404, 422))
+@patch(
+    "/v1/conversations/{conversation_id:uuid}",
+    tags=["chat"],
+    summary="Change a conversation",
+    description="Its title, by a member; who adds people and what they see, by an owner.",
+    responses=problems(403, 404, 422),
+)
 async def change_conversation(
     principal: SignedIn, chat: Chat, conversation_id: FromPath[ConversationId], data: JSONBody[ConversationChange]
 ) -> Conversation:
-    return await chat.rename(principal.user_id, conversation_id, data.title)
+    if data == ConversationChange():
+        raise BadRequest("Name what shall change: title, members_may_add or history.")
+    return await chat.change(principal.user_id, conversation_id, data.title, Rules(data.members_may_add, data.history))
 
 
 @delete(
@@ -112,9 +137,9 @@ async def delete_conversation(principal: SignedIn, chat: Chat, conversation_id: 
     "/v1/conversations/{conversation_id:uuid}/participants",
     status_code=200,
     tags=["chat"],
-    summary="Bring people in",
-    description="Those who are in it already stay as they are.",
-    responses=problems(404, 422),
+    summary="Add people",
+    description="By an owner, or by a member where the conversation allows it. Those who left by themselves are asked to return.",
+    responses=problems(403, 404, 422),
 )
 async def add_participants(
     principal: SignedIn,
@@ -138,6 +163,37 @@ async def remove_participant(
     principal: SignedIn, chat: Chat, conversation_id: FromPath[ConversationId], user_id: FromPath[UserId]
 ) -> None:
     await chat.remove(principal.user_id, conversation_id, user_id)
+
+
+@get("/v1/users/me/invitations", tags=["chat"], summary="Conversations I am asked to return to", responses=problems())
+async def list_invitations(
+    principal: SignedIn, chat: Chat, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> Page[Invitation]:
+    return page_of(*await chat.invitations.list(principal.user_id, limit=limit, after=decode_cursor(cursor)))
+
+
+@post(
+    "/v1/conversations/{conversation_id:uuid}/accept",
+    status_code=200,
+    tags=["chat"],
+    summary="Return to a conversation",
+    description="By a person who left it and is asked to return.",
+    responses=problems(404, 422),
+)
+async def accept_invitation(principal: SignedIn, chat: Chat, conversation_id: FromPath[ConversationId]) -> Conversation:
+    return await chat.invitations.accept(principal.user_id, conversation_id)
+
+
+@post(
+    "/v1/conversations/{conversation_id:uuid}/decline",
+    status_code=204,
+    tags=["chat"],
+    summary="Do not return to a conversation",
+    description="Doing it again changes nothing.",
+    responses=problems(),
+)
+async def decline_invitation(principal: SignedIn, chat: Chat, conversation_id: FromPath[ConversationId]) -> None:
+    await chat.invitations.decline(principal.user_id, conversation_id)
 
 
 @put(
@@ -192,6 +248,9 @@ routes: list[HTTPRouteHandler] = [
     delete_conversation,
     add_participants,
     remove_participant,
+    list_invitations,
+    accept_invitation,
+    decline_invitation,
     mark_read,
     send_message,
     list_messages,

@@ -6,6 +6,7 @@ The names are bound in api.http; a handler that takes `principal` is for the sig
 from litestar.di import NamedDependency
 
 from secureconnect.accounts.administration import Administration
+from secureconnect.accounts.blocks import Blocks
 from secureconnect.accounts.devices import DeviceService
 from secureconnect.accounts.password import PasswordService
 from secureconnect.accounts.service import AccountService, Principal
@@ -31,6 +32,7 @@ Rung = NamedDependency[UserId]
 Accounts = NamedDependency[AccountService]
 Passwords = NamedDependency[PasswordService]
 Administering = NamedDependency[Administration]
+Blocking = NamedDependency[Blocks]
 Devices = NamedDependency[DeviceService]
 Chat = NamedDependency[ChatService]
 Calls = NamedDependency[CallService]

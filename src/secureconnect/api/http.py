@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from secureconnect.accounts.administration import Administration
 from secureconnect.accounts.application_tokens import ApplicationTokens
+from secureconnect.accounts.blocks import Blocks
 from secureconnect.accounts.devices import DeviceService
 from secureconnect.accounts.password import PasswordService
 from secureconnect.accounts.ring_tokens import RingTokens
@@ -20,6 +21,7 @@ from secureconnect.accounts.service import AccountService, Principal
 from secureconnect.accounts.sign_in_limits import SignInLimits
 from secureconnect.api import accounts as account_routes
 from secureconnect.api import asyncapi
+from secureconnect.api import blocks as block_routes
 from secureconnect.api import calls as call_routes
 from secureconnect.api import chat as chat_routes
 from secureconnect.api import devices as device_routes
@@ -60,7 +62,7 @@ from secureconnect.recording.service import Recordings
 from secureconnect.webhooks.delivery import Webhooks
 
 ROUTES: Mapping[str, Sequence[HTTPRouteHandler]] = {
-    "auth": [*account_routes.routes, *password_routes.routes, *device_routes.routes],
+    "auth": [*account_routes.routes, *password_routes.routes, *block_routes.routes, *device_routes.routes],
     "chat": [*chat_routes.routes, *socket_routes.routes["chat"]],
     "video": [
         *call_routes.routes,
@@ -82,6 +84,7 @@ class Services(Struct, frozen=True):
     passwords: PasswordService
     administration: Administration
     ring_tokens: RingTokens
+    blocks: Blocks
     devices: DeviceService
     chat: ChatService
     calls: CallService

@@ -3,12 +3,12 @@
 Called by `calls.service` after the save. Encodes once, publishes, decides nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from secureconnect.bus import Bus, call_topic, user_topic
 from secureconnect.bus.announcement import Announcement
-from secureconnect.calls.call import Call
+from secureconnect.calls.call import Call, shown_to
 from secureconnect.calls.commands import (
     AnsweredByDevice,
     Cancelled,
@@ -49,17 +49,21 @@ class Announcer:
         view = shorten(view_of(after))
         topic = call_topic(after.call_id)
         words = Announcement(self._bus)
+        withheld = {participant.user_id for participant in after.participants if participant.is_withheld}
         # The state before what happened: whoever leaves still hears what the call has become, and then goodbye.
         words.publish(topic, encode(CallFrame(after.call_id, now, view)))
         for event in events:
             _tell_sessions(words, event, after, now)
-            _tell_user(words, event, view, now)
+            _tell_user(words, event, view, now, withheld)
         if before is not None and before.epoch != after.epoch and not after.over:
             words.publish(topic, encode(TopologyFrame(after.call_id, now, after.topology, after.epoch)))
         kind = CallEndedEvent if after.over else CallUpdated
         body = encode(kind(after.call_id, now, view))
         for user_id in members:
-            words.publish(user_topic(user_id), body)
+            if user_id not in withheld:
+                words.publish(user_topic(user_id), body)
+            elif (shown := shown_to(after, user_id)) is not None:
+                words.publish(user_topic(user_id), encode(kind(after.call_id, now, view_of(shown))))
         return words
 
     def ringing(self, call_id: CallId, caller_id: UserId, user_id: UserId, now: datetime) -> None:
@@ -85,8 +89,10 @@ def _tell_sessions(words: Announcement, event: Event, call: Call, now: datetime)
             words.publish(topic, encode(RecordingFrame(call.call_id, now, recording.recording_id, "stopped", user_id, reason)))
 
 
-def _tell_user(words: Announcement, event: Event, view: CallView, now: datetime) -> None:
+def _tell_user(words: Announcement, event: Event, view: CallView, now: datetime, withheld: Collection[UserId]) -> None:
     call_id = view.call_id
+    if isinstance(event, Rang | Cancelled | Missed | AnsweredByDevice | DeclinedByDevice) and event.user_id in withheld:
+        return
     match event:
         case Rang(user_id, waiting):
             _send(words, user_id, encode(CallIncoming(call_id, now, view, waiting)))

@@ -71,6 +71,16 @@ class RingEnd(StrEnum):
     BUSY = "busy"
 
 
+class Withholding(StrEnum):
+    """How a ring is kept from a person who blocks the caller.
+
+    `hidden`: the call is not shown to the person; `silent`: it is shown as a call that does not ring the person.
+    """
+
+    HIDDEN = "hidden"
+    SILENT = "silent"
+
+
 class Ring(msgspec.Struct, frozen=True):
     """What is remembered of ringing one person, whatever they do afterwards. `device_id`: the one that answered or declined."""
 
@@ -79,6 +89,7 @@ class Ring(msgspec.Struct, frozen=True):
     end: RingEnd | None = None
     ended_at: datetime | None = None
     device_id: DeviceId | None = None
+    withheld: Withholding | None = None
 
 
 class Topology(StrEnum):
@@ -135,6 +146,11 @@ class Participant(msgspec.Struct, frozen=True):
     def connected(self) -> bool:
         return any(session.connected for session in self.sessions)
 
+    @property
+    def is_withheld(self) -> bool:
+        """The person was rung by someone whom they block, and has not come in by themselves."""
+        return self.ring is not None and self.ring.withheld is not None and self.joined_at is None
+
     def ring_ended(self, end: RingEnd, now: datetime, device_id: DeviceId | None = None) -> Ring | None:
         """The ring of this person, over. None of one that rang before rings were remembered."""
         return None if self.ring is None else replace(self.ring, end=end, ended_at=now, device_id=device_id)
@@ -189,6 +205,24 @@ class Call(msgspec.Struct, frozen=True):
 
     def participant(self, user_id: UserId) -> Participant | None:
         return next((one for one in self.participants if one.user_id == user_id), None)
+
+    @property
+    def hidden_from(self) -> UserId | None:
+        """The person who blocks the caller, in a conversation of the two."""
+        for participant in self.participants:
+            if participant.ring is not None and participant.ring.withheld is Withholding.HIDDEN:
+                return participant.user_id
+        return None
+
+
+def shown_to(call: Call, user_id: UserId) -> Call | None:
+    """Return the call as this member may know it: without a ring that is withheld from the member; None if it is hidden."""
+    me = call.participant(user_id)
+    if me is None or not me.is_withheld:
+        return call
+    if me.ring is not None and me.ring.withheld is Withholding.HIDDEN:
+        return None
+    return replace(call, participants=tuple(participant for participant in call.participants if participant is not me))
 
 
 def due_at(call: Call) -> datetime | None:

@@ -7,16 +7,17 @@ from datetime import timedelta
 
 import msgspec
 
-from secureconnect.calls.call import Call, CallType, LeaveReason, Recording, Session
+from secureconnect.calls.call import Call, CallType, LeaveReason, Recording, Session, Withholding
 from secureconnect.ids import CallId, ConversationId, DeviceId, NodeId, RecordingId, SessionId, UserId
 
 
 class Person(msgspec.Struct, frozen=True):
-    """Somebody to ring. `busy`: in another call now."""
+    """Someone to ring. `busy`: in another call now. `withheld`: the person blocks who rings, so no device is told."""
 
     user_id: UserId
     display_name: str
     busy: bool = False
+    withheld: Withholding | None = None
 
 
 class Initiate(msgspec.Struct, frozen=True):

@@ -80,7 +80,7 @@ class Draft:
                 waiting=person.busy,
                 ring_deadline=deadline,
                 joined_at=before.joined_at if before else None,
-                ring=Ring(self.now, person.busy),
+                ring=Ring(self.now, person.busy, withheld=person.withheld),
             )
         )
         self.events.append(Rang(person.user_id, person.busy))

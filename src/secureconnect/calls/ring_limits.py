@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from secureconnect.calls.members import names_of, require
+from secureconnect.calls.members import Members, members_of, require
 from secureconnect.errors import CalleeIsCaller, DuplicateCallee, NotAMember, NotFound, TooManyParticipants
 from secureconnect.ids import CallId, ConversationId, UserId
 from secureconnect.ops.ratelimit import RateLimiter, Use
@@ -45,13 +45,13 @@ class RingLimits:
         await self._limiter.hit_all(_uses(user_id, user_ids))
 
     async def _require_members(self, user_id: UserId, conversation_id: ConversationId, others: Sequence[UserId]) -> None:
-        async def read(connection: AsyncConnection) -> dict[UserId, str]:
-            return await names_of(connection, conversation_id)
+        async def read(connection: AsyncConnection) -> Members:
+            return await members_of(connection, conversation_id)
 
-        names = await self._database.read(read)
-        if user_id not in names:
+        members = await self._database.read(read)
+        if user_id not in members.reached:
             raise NotFound(chat_store.NOT_YOURS)
-        if any(other not in names for other in others):
+        if any(other not in members.names for other in others):
             raise NotAMember
 
 

@@ -35,7 +35,15 @@ from secureconnect.calls.commands import (
     Person,
     Tick,
 )
-from secureconnect.calls.members import names_of, people_named, require, require_member
+from secureconnect.calls.members import (
+    Members,
+    members_of,
+    people_named,
+    require,
+    require_access,
+    shown_in_timeline,
+    visible_call,
+)
 from secureconnect.calls.receipt_book import ReceiptBook
 from secureconnect.calls.topology import MESH_CAPACITY
 from secureconnect.chat.events import Announcer as TimelineAnnouncer
@@ -57,7 +65,7 @@ SAVE_ATTEMPTS = 10
 """Times to decide again after somebody else changed the call in between. Only other nodes can be faster, and rarely."""
 
 OnChange = Callable[[Call | None, Call], None]
-MakeCommand = Callable[[AsyncConnection, dict[UserId, str]], Awaitable[Command]]
+MakeCommand = Callable[[AsyncConnection, Members], Awaitable[Command]]
 
 
 class InitiateRequest(Struct, frozen=True):
@@ -132,21 +140,21 @@ class CallService:
         async def work(connection: AsyncConnection) -> _Decision:
             now = self._clock.now()
             conversation = await chat_store.hold_conversation(connection, request.conversation_id, caller_id)
-            names = await names_of(connection, request.conversation_id)
-            if caller_id not in names:  # taken out while this waited
+            members = await members_of(connection, request.conversation_id)
+            if caller_id not in members.reached:  # removed while this waited
                 raise NotFound(chat_store.NOT_YOURS)
             earlier = await find_or_claim(connection, promise, call_id, now)
             if earlier is not None:
                 call = await require(connection, CallId(earlier))
-                return _Decision(call, Outcome(call, changed=False), list(names))
+                return _Decision(call, Outcome(call, changed=False), members.reached)
             await people.hold_people(connection, [caller_id, *request.callee_ids])
-            callees = await people_named(connection, request.callee_ids, names, (caller_id, self._calls_per_user))
+            callees = await people_named(connection, request.callee_ids, members, caller_id, self._calls_per_user)
             outcome = machine.initiate(
                 Initiate(
                     call_id=call_id,
                     conversation_id=request.conversation_id,
                     call_type=request.call_type,
-                    caller=Person(caller_id, names[caller_id]),
+                    caller=Person(caller_id, members.names[caller_id]),
                     callees=callees,
                     capacity=self.capacity(),
                     ring=request.ring,
@@ -156,12 +164,13 @@ class CallService:
                 ),
                 now,
             )
-            call = await store.insert_call(connection, outcome.call)
-            entry = await chat_store.note_call(connection, conversation, self._ids.message(), call)
+            entry_id = chat_store.next_message_id(conversation, self._ids.message())
+            call = await store.insert_call(connection, outcome.call, entry_id)
+            entry = await chat_store.note_call(connection, conversation, entry_id, call, call.hidden_from)
             has_pushes = await self._pushes.enqueue(connection, call, outcome.events, now)
             if self._webhooks is not None:
                 await self._webhooks.enqueue(connection, None, call, outcome.events, now)
-            return _Decision(None, Outcome(call, outcome.events), list(names), entry, has_pushes)
+            return _Decision(None, Outcome(call, outcome.events), members.reached, entry, has_pushes)
 
         async with self._turn(request.conversation_id):
             # What it decides by is held: the conversation, with its members and the end of its timeline; then who is in a call.
@@ -172,10 +181,10 @@ class CallService:
     async def join(self, user_id: UserId, call_id: CallId, device_id: DeviceId | None = None, mode: str | None = None) -> Call:
         """Answer, or join a running call. Raises NotFound, CallEnded, CallFull, AnsweredElsewhere, TooManyCalls, TooManyDevices."""
 
-        async def make(connection: AsyncConnection, names: dict[UserId, str]) -> Command:
+        async def make(connection: AsyncConnection, members: Members) -> Command:
             if await people.count_other_calls(connection, user_id, call_id) >= self._calls_per_user:
                 raise TooManyCalls
-            return Join(Person(user_id, names[user_id]), self._grace, device_id, mode)
+            return Join(Person(user_id, members.names[user_id]), self._grace, device_id, mode)
 
         try:
             return await self._command(call_id, make, user_id)
@@ -200,8 +209,8 @@ class CallService:
         if not user_ids:
             raise Unprocessable("user_ids: name at least one person to ring.")
 
-        async def make(connection: AsyncConnection, names: dict[UserId, str]) -> Command:
-            return Invite(user_id, await people_named(connection, list(dict.fromkeys(user_ids)), names), ring)
+        async def make(connection: AsyncConnection, members: Members) -> Command:
+            return Invite(user_id, await people_named(connection, list(dict.fromkeys(user_ids)), members, user_id), ring)
 
         return await self._command(call_id, make, user_id)
 
@@ -232,14 +241,8 @@ class CallService:
         return self._sfu_capacity if self._sfu.size else MESH_CAPACITY
 
     async def get(self, user_id: UserId, call_id: CallId) -> Call:
-        """The call. Raises NotFound."""
-
-        async def work(connection: AsyncConnection) -> Call:
-            call = await require(connection, call_id)
-            await require_member(connection, call, user_id)
-            return call
-
-        return await self._database.read(work)
+        """The call as this user may see it. Raises NotFound."""
+        return await self._database.read(lambda connection: visible_call(connection, call_id, user_id))
 
     async def history(
         self,
@@ -314,7 +317,7 @@ class CallService:
     async def node_lost(self, call_id: CallId, node_id: NodeId) -> None:
         """A node is gone: those it served have the grace to come back elsewhere. Nothing, when it is there again."""
 
-        async def make(connection: AsyncConnection, _names: dict[UserId, str]) -> Command:
+        async def make(connection: AsyncConnection, _members: Members) -> Command:
             is_lost = await store.is_lost(connection, node_id, self._clock.now())
             return NodeLost(node_id, self._grace) if is_lost else Tick()
 
@@ -331,15 +334,15 @@ class CallService:
         await self._command(call_id, MediaLost(sfu, epoch))
 
     async def _command(self, call_id: CallId, command: Command | MakeCommand, user_id: UserId | None = None) -> Call:
-        """Load, decide, save, publish; again when somebody else was faster. With `user_id`, only for members."""
+        """Load, decide, save, publish; again when another node was faster. With `user_id`, only for who sees the call."""
 
         async def work(connection: AsyncConnection) -> _Decision | None:
             before = await require(connection, call_id)
             # Who comes in is a member when this is written: whoever takes them out waits, and then takes them out here.
-            names = await names_of(connection, before.conversation_id, held=callable(command))
-            if user_id is not None and user_id not in names:
-                raise NotFound
-            ready = await command(connection, names) if callable(command) else command
+            members = await members_of(connection, before.conversation_id, held=callable(command))
+            if user_id is not None:
+                await require_access(connection, before, members, user_id)
+            ready = await command(connection, members) if callable(command) else command
             now, has_pushes = self._clock.now(), False
             outcome = machine.decide(before, ready, now, self._sfu.place())
             if outcome.changed:
@@ -352,7 +355,7 @@ class CallService:
                 if self._webhooks is not None:
                     await self._webhooks.enqueue(connection, before, saved, outcome.events, now)
                 outcome = Outcome(saved, outcome.events)
-            return _Decision(before, outcome, list(names), has_pushes=has_pushes)
+            return _Decision(before, outcome, members.reached, has_pushes=has_pushes)
 
         async with self._turn(call_id):
             for _ in range(SAVE_ATTEMPTS):
@@ -389,7 +392,7 @@ class CallService:
         self._on_change(decision.before, call)
         words = [self._announcer.announce(decision.before, call, outcome.events, decision.members, self._clock.now())]
         if decision.entry is not None:
-            words.append(self._timeline.message_created(decision.entry, decision.members))
+            words.append(self._timeline.message_created(decision.entry, shown_in_timeline(call, decision.members)))
         if decision.has_pushes:
             self._pushes.wake()
         if self._webhooks is not None:

@@ -17,6 +17,7 @@ from secureconnect.ids import CallId, ConversationId, DeviceId, UserId, short
 from secureconnect.push import Attempt, Kind, Outcome, Record
 
 SOCKET = "socket"
+BLOCKED = "Did not ring: the person blocks the one who rang."
 NOUNS = {"android": "Android device", "ios": "iPhone", "web": "browser", "desktop": "desktop app"}
 
 
@@ -75,7 +76,10 @@ class DeviceTrace(Struct, frozen=True):
 
 
 class CalleeTrace(Struct, frozen=True):
-    """One person who was rung, or was not because they were busy. `outcome` is null while it rings, and where it is not known."""
+    """One person who was rung, or was not because they were busy. `outcome` is null while it rings, and where it is not known.
+
+    `blocked`: the ring was withheld because the person blocks who rang; only the person and the operator are told.
+    """
 
     user_id: UserId
     display_name: str
@@ -86,6 +90,7 @@ class CalleeTrace(Struct, frozen=True):
     ended_at: datetime | None
     summary: str
     devices: list[DeviceTrace]
+    blocked: bool = False
 
 
 class CallTrace(Struct, frozen=True):
@@ -144,6 +149,7 @@ def _callee(one: Participant, call: Call, evidence: Evidence, viewer: UserId | N
             known.setdefault(receipt.key.device_id, []).append(_of_receipt(receipt))
     if ring.end in (RingEnd.ANSWERED, RingEnd.DECLINED):
         known.setdefault(ring.device_id or UNNAMED, [])
+    blocked = ring.withheld is not None and viewer in (None, one.user_id)
     devices = [
         _device(device_id, entries, ring, evidence.platforms.get((one.user_id, device_id)), whole=viewer == one.user_id)
         for device_id, entries in known.items()
@@ -156,8 +162,9 @@ def _callee(one: Participant, call: Call, evidence: Evidence, viewer: UserId | N
         rang_at=None if ring.end is RingEnd.BUSY else ring.began_at,
         ring_deadline=one.ring_deadline,
         ended_at=ring.ended_at,
-        summary=_summary_of_callee(one, ring, devices),
+        summary=BLOCKED if blocked else _summary_of_callee(one, ring, devices),
         devices=devices,
+        blocked=blocked,
     )
 
 

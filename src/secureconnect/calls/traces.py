@@ -2,6 +2,8 @@
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from secureconnect.calls.call import Call
+from secureconnect.calls.members import require_visible
 from secureconnect.calls.trace import CallTrace, Evidence, trace_of
 from secureconnect.errors import NotFound
 from secureconnect.ids import CallId, UserId
@@ -28,10 +30,7 @@ class CallTraces:
             if call is None:
                 raise NotFound
             if viewer is not None:
-                try:
-                    await require_member(connection, call.conversation_id, viewer)
-                except NotFound:
-                    raise NotFound from None  # the same words as for a call that does not exist
+                await _require_access(connection, call, viewer)
             devices = await devices_of(connection, [one.user_id for one in call.participants])
             evidence = Evidence(
                 pushes=await records_of(connection, call_id),
@@ -42,3 +41,15 @@ class CallTraces:
             return trace_of(call, evidence, viewer)
 
         return await self._database.read(work)
+
+
+async def _require_access(connection: AsyncConnection, call: Call, viewer: UserId) -> None:
+    """Raises NotFound if the viewer may not see the call. A person who blocks the caller may ask why it did not ring."""
+    me = call.participant(viewer)
+    if me is not None and me.is_withheld:
+        try:
+            await require_member(connection, call.conversation_id, viewer)
+        except NotFound:
+            raise NotFound from None  # the same words as for a call that does not exist
+    else:
+        await require_visible(connection, call, viewer)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -12,6 +13,7 @@ from secureconnect.clock import Clock
 from secureconnect.ids import ConversationId, UserId
 from secureconnect.signaling.protocol import encode
 from secureconnect.store.chat import Message
+from secureconnect.store.membership import Invitation
 
 
 class MessageCreated(Struct, frozen=True, tag="message.created"):
@@ -29,6 +31,14 @@ class ConversationUpdated(Struct, frozen=True, tag="conversation.updated"):
 
     conversation_id: ConversationId
     conversation: Conversation | None
+    timestamp: datetime
+
+
+class ConversationInvited(Struct, frozen=True, tag="conversation.invited"):
+    """The user left this conversation and is asked to return. `invitation` is null when it was withdrawn or answered."""
+
+    conversation_id: ConversationId
+    invitation: Invitation | None
     timestamp: datetime
 
 
@@ -50,15 +60,16 @@ class Announcer:
         return words
 
     def conversation_updated(self, views: Mapping[UserId, Conversation]) -> Announcement:
-        """To each their own view: unread counts differ."""
+        """To each their own view: what is unread and what is shown of the past differ."""
         words, now = Announcement(self._bus), self._clock.now()
-        # Members differ in what they have not read, and most in nothing: the others share what is encoded.
-        bodies: dict[int, bytes] = {}
+        # Most members differ in nothing, and share what is encoded.
+        bodies: dict[tuple[int, UUID | None, int], bytes] = {}
         for user_id, view in views.items():
-            body = bodies.get(view.unread_count)
+            last_id = None if view.last_message is None else view.last_message.message_id
+            key = view.unread_count, last_id, id(view.live_call)
+            body = bodies.get(key)
             if body is None:
-                body = encode(ConversationUpdated(view.conversation_id, shorten_conversation(view), now))
-                bodies[view.unread_count] = body
+                body = bodies[key] = encode(ConversationUpdated(view.conversation_id, shorten_conversation(view), now))
             words.publish(user_topic(user_id), body)
         return words
 
@@ -68,4 +79,11 @@ class Announcer:
         body = encode(ConversationUpdated(conversation_id, None, self._clock.now()))
         for user_id in members:
             words.publish(user_topic(user_id), body)
+        return words
+
+    def invited(self, user_id: UserId, conversation_id: ConversationId, invitation: Invitation | None) -> Announcement:
+        """To a person who left, and is asked to return."""
+        words = Announcement(self._bus)
+        event = ConversationInvited(conversation_id, invitation, self._clock.now())
+        words.publish(user_topic(user_id), encode(event))
         return words

@@ -9,6 +9,8 @@ What changes a conversation holds its row first: changes of one come one after a
 from collections.abc import Awaitable, Callable, Collection
 from uuid import UUID
 
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import asdict
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.bus import Bus
@@ -16,22 +18,33 @@ from secureconnect.bus.announcement import all_told
 from secureconnect.chat.conversation import Conversation, seen_by, seen_by_each, size_of_event
 from secureconnect.chat.events import Announcer
 from secureconnect.chat.fan_out import FanOut
+from secureconnect.chat.invitations import Invitations
+from secureconnect.chat.membership import add_people, check_room, remove_person, require_owner, require_users
 from secureconnect.clock import Clock
-from secureconnect.errors import Forbidden, NotFound, TooManyConversations, UnknownUser, Unprocessable
+from secureconnect.errors import Forbidden, NotFound, TooManyConversations, Unprocessable
 from secureconnect.ids import ConversationId, IdFactory, MessageId, UserId
 from secureconnect.store import Database
-from secureconnect.store import accounts as user_store
 from secureconnect.store import chat as store
-from secureconnect.store.chat import Member, Message, Role, StoredConversation
+from secureconnect.store.blocks import who_block
+from secureconnect.store.chat import History, Message, Role, StoredConversation, StoredMember
 from secureconnect.store.idempotency import Idempotency, find_or_claim
+from secureconnect.store.membership import count_owned, invited_to, take_invitation
 from secureconnect.store.purge import delete_conversation, purge_batch
-from secureconnect.store.unicode import require_storable
+from secureconnect.store.unread import mark_read
+from secureconnect.text import TITLE_BYTES, TITLE_CHARS, require_body, require_name
 
-MAX_MEMBERS = 256
-"""Every message is published once to each; larger rooms would want another design."""
-TITLE_CHARS = 200
 CONTENT_CHARS = 8000
+CONTENT_BYTES = 4 * CONTENT_CHARS
 
+
+class Rules(Struct, frozen=True):
+    """Whether members who are not owners may add people, and what added people see of the past. None keeps what is."""
+
+    members_may_add: bool | None = None
+    history: History | None = None
+
+
+NO_RULES = Rules()
 OnMemberRemoved = Callable[[ConversationId, UserId], Awaitable[None]]
 
 
@@ -48,14 +61,18 @@ class ChatService:
         on_member_removed: OnMemberRemoved,
         conversations_per_user: int = 10_000,
         fan_out: FanOut | None = None,
+        history: History = "since_joining",
     ) -> None:
+        """`history`: what people who are added to new conversations see of the past, where the request does not say."""
         self._database = database
+        self._history: History = history
         self._announcer = Announcer(bus, clock)
         self._ids = ids
         self._clock = clock
         self._on_member_removed = on_member_removed
         self._conversations_per_user = conversations_per_user
         self._fan_out = fan_out or FanOut(clock)
+        self.invitations = Invitations(database=database, announcer=self._announcer, clock=clock)
 
     async def create(
         self,
@@ -63,8 +80,9 @@ class ChatService:
         participant_ids: Collection[UserId],
         title: str | None = None,
         promise: Idempotency | None = None,
+        rules: Rules = NO_RULES,
     ) -> Conversation:
-        """Start a conversation of `user_id`, its owner, with others.
+        """Start a conversation of `user_id`, its owner, with others. Those who block the owner are not told.
 
         Raises UnknownUser, Unprocessable, IdempotencyKeyReused, TooManyConversations.
         """
@@ -72,7 +90,7 @@ class ChatService:
         others = _others(user_id, participant_ids)
         if not others:
             raise Unprocessable("participant_ids: name at least one other person.")
-        _check_room(1 + len(others))
+        check_room(1 + len(others))
         self._fan_out.check(user_id)
         proposed = self._ids.conversation()
         now = self._clock.now()
@@ -80,13 +98,16 @@ class ChatService:
         async def work(connection: AsyncConnection) -> tuple[bool, dict[UserId, Conversation]]:
             earlier = await find_or_claim(connection, promise, proposed, now)
             if earlier is None:
-                if await store.count_owned(connection, user_id) >= self._conversations_per_user:
+                if await count_owned(connection, user_id) >= self._conversations_per_user:
                     raise TooManyConversations
-                await _require_users(connection, others)
+                await require_users(connection, others)
                 self._fan_out.spend(user_id, 1 + len(others), size_of_event(1 + len(others)))
                 members: list[tuple[UserId, Role]] = [(user_id, "owner"), *((other, "member") for other in others)]
-                new = StoredConversation(proposed, title, now, last_activity_id=proposed)
-                await store.insert_conversation(connection, new, members, created_by=user_id)
+                new = StoredConversation(
+                    proposed, title, now, proposed, rules.members_may_add or False, rules.history or self._history
+                )
+                withheld = await who_block(connection, user_id, others)
+                await store.insert_conversation(connection, new, members, created_by=user_id, withheld=withheld)
             conversation = await _hold(connection, ConversationId(earlier or proposed), user_id)
             return earlier is None, await seen_by_each(connection, conversation)
 
@@ -118,30 +139,39 @@ class ChatService:
         return await self._database.read(work)
 
     async def rename(self, user_id: UserId, conversation_id: ConversationId, title: str | None) -> Conversation:
-        """Give the conversation a title, or with None take it away. Raises Unprocessable."""
-        title = _checked_title(title)
+        """Set the title, or take it away with None. Raises Unprocessable."""
+        return await self.change(user_id, conversation_id, title)
+
+    async def change(
+        self, user_id: UserId, conversation_id: ConversationId, title: str | UnsetType | None = UNSET, rules: Rules = NO_RULES
+    ) -> Conversation:
+        """Set the title, as a member, or the rules, as an owner; None takes the title away. Raises Unprocessable, Forbidden."""
+        values = {name: value for name, value in asdict(rules).items() if value is not None}
+        title = title if title is UNSET else _checked_title(title)
 
         async def change(connection: AsyncConnection, _conversation: StoredConversation) -> None:
-            await store.set_title(connection, conversation_id, title)
+            if values:
+                await require_owner(connection, conversation_id, user_id, "Only an owner can change these rules.")
+            if title is not UNSET:
+                values["title"] = title
+            if values:
+                await store.change_conversation(connection, conversation_id, **values)
 
         return (await self._change(user_id, conversation_id, change))[user_id]
 
     async def add(self, user_id: UserId, conversation_id: ConversationId, user_ids: Collection[UserId]) -> Conversation:
-        """Bring more people in; those who are in it already stay as they are. Raises UnknownUser, Unprocessable."""
+        """Add people; members stay as they are. Those who left by themselves are asked to return.
+
+        Raises Forbidden, UnknownUser, Unprocessable.
+        """
+        asked: list[UserId] = []
 
         async def change(connection: AsyncConnection, conversation: StoredConversation) -> None:
-            present = {member.user_id for member in await store.members_of(connection, conversation_id)}
-            new = [added for added in dict.fromkeys(user_ids) if added not in present]
-            if not new:
-                return
-            _check_room(len(present) + len(new))
-            await _require_users(connection, new)
-            members: list[tuple[UserId, Role]] = [(added, "member") for added in new]
-            await store.insert_members(
-                connection, conversation_id, members, self._clock.now(), read_up_to=conversation.last_activity_id
-            )
+            asked[:] = await add_people(connection, conversation, user_id, user_ids, self._clock.now())
 
-        return (await self._change(user_id, conversation_id, change))[user_id]
+        views = await self._change(user_id, conversation_id, change)
+        await self.invitations.tell(conversation_id, asked)
+        return views[user_id]
 
     async def remove(self, user_id: UserId, conversation_id: ConversationId, leaving_id: UserId) -> None:
         """Take somebody out, as an owner, or leave oneself. They leave the conversation's live call too.
@@ -152,15 +182,15 @@ class ChatService:
 
         async def work(connection: AsyncConnection) -> dict[UserId, Conversation]:
             conversation = await _hold(connection, conversation_id, user_id)
-            members = await store.members_of(connection, conversation_id)
-            _check_removal(members, user_id, leaving_id)
-            await store.remove_member(connection, conversation_id, leaving_id)
-            remaining = [member for member in members if member.user_id != leaving_id]
-            if not remaining:
+            if await _withdraw_invitation(connection, conversation_id, user_id, leaving_id):
+                return await seen_by_each(connection, conversation)
+            remaining = await remove_person(connection, conversation_id, user_id, leaving_id, self._clock.now())
+            reached = [member for member in remaining if not member.withheld]
+            if not reached:
                 await delete_conversation(connection, conversation_id, self._clock.now())
                 return {}
-            if all(member.role != "owner" for member in remaining):
-                await store.set_role(connection, conversation_id, remaining[0].user_id, "owner")
+            if all(member.role != "owner" for member in reached):
+                await store.set_role(connection, conversation_id, reached[0].user_id, "owner")
             return await seen_by_each(connection, conversation)
 
         # Held, nobody else comes, goes or inherits; the row that is deleted waits for calls that just let its member in.
@@ -202,11 +232,13 @@ class ChatService:
         """Everything up to this message is read; one older than the present mark changes nothing. Tells the user's devices."""
 
         async def work(connection: AsyncConnection) -> Conversation | None:
-            await store.require_member(connection, conversation_id, user_id)
+            viewer = await store.require_member(connection, conversation_id, user_id)
             message = (await store.find_messages(connection, [message_id])).get(message_id)
-            if message is None or message.conversation_id != conversation_id:
+            withheld = await store.withheld_among(connection, [message_id])
+            is_shown = viewer.sees(message_id, withheld.get(message_id))
+            if message is None or message.conversation_id != conversation_id or not is_shown:
                 raise NotFound("There is no such message in this conversation.")
-            if not await store.mark_read(connection, conversation_id, user_id, message_id):
+            if not await mark_read(connection, conversation_id, user_id, message_id):
                 return None
             conversation = await store.find_conversation(connection, conversation_id)
             if conversation is None:
@@ -223,7 +255,7 @@ class ChatService:
         self, user_id: UserId, conversation_id: ConversationId, content: str, promise: Idempotency | None = None
     ) -> Message:
         """Write a message. Raises Unprocessable, IdempotencyKeyReused, RateLimited."""
-        _check_content(content)
+        require_body("content", content, chars=CONTENT_CHARS, bytes_=CONTENT_BYTES)
         self._fan_out.check(user_id, conversation_id)
         proposed = self._ids.message()
         now = self._clock.now()
@@ -235,10 +267,11 @@ class ChatService:
             if earlier is not None:
                 return (await store.find_messages(connection, [earlier]))[MessageId(earlier)], []
             message = Message(message_id, conversation_id, user_id, "text", content, now)
-            members = [member.user_id for member in await store.members_of(connection, conversation_id)]
+            members = await store.members_of(connection, conversation_id)
             self._fan_out.spend(user_id, len(members), len(content.encode()), conversation_id)
-            await store.insert_message(connection, message)
-            return message, members
+            hidden = await _who_blocks_alone(connection, members, user_id)
+            await store.insert_message(connection, message, hidden)
+            return message, [member.user_id for member in members if not member.withheld and member.user_id != hidden]
 
         # Held, the newest message stays the newest, and the sender a member.
         message, members = await self._database.transact(work, isolation="committed")
@@ -251,8 +284,8 @@ class ChatService:
         """Up to `limit` entries, newest first, and the id to go on after (None at the end)."""
 
         async def work(connection: AsyncConnection) -> list[Message]:
-            await store.require_member(connection, conversation_id, user_id)
-            return await store.messages_in(connection, conversation_id, limit=limit + 1, after=after)
+            viewer = await store.require_member(connection, conversation_id, user_id)
+            return await store.messages_in(connection, conversation_id, viewer, limit=limit + 1, after=after)
 
         found = await self._database.read(work)
         return found[:limit], found[limit - 1].message_id if len(found) > limit else None
@@ -295,11 +328,24 @@ async def _hold(connection: AsyncConnection, conversation_id: ConversationId, us
     return conversation
 
 
-async def _require_users(connection: AsyncConnection, user_ids: Collection[UserId]) -> None:
-    found = {user.user_id for user in await user_store.find_users(connection, user_ids)}
-    unknown = [str(user_id) for user_id in user_ids if user_id not in found]
-    if unknown:
-        raise UnknownUser(f"There is no user {', '.join(unknown[:5])}.")
+async def _withdraw_invitation(
+    connection: AsyncConnection, conversation_id: ConversationId, user_id: UserId, invited_id: UserId
+) -> bool:
+    """Withdraw the invitation of a person, as an owner. Returns false if the person is not invited."""
+    invited = (await invited_to(connection, [conversation_id])).get(conversation_id, [])
+    if all(person.user_id != invited_id for person in invited):
+        return False
+    await require_owner(connection, conversation_id, user_id, "Only an owner can withdraw an invitation.")
+    await take_invitation(connection, conversation_id, invited_id)
+    return True
+
+
+async def _who_blocks_alone(connection: AsyncConnection, members: Collection[StoredMember], sender_id: UserId) -> UserId | None:
+    """Return the other one in a conversation of the two, if they block the sender."""
+    others = [member.user_id for member in members if member.user_id != sender_id]
+    if len(others) != 1 or not await who_block(connection, sender_id, others):
+        return None
+    return others[0]
 
 
 def _others(user_id: UserId, participant_ids: Collection[UserId]) -> list[UserId]:
@@ -307,34 +353,7 @@ def _others(user_id: UserId, participant_ids: Collection[UserId]) -> list[UserId
     return [other for other in dict.fromkeys(participant_ids) if other != user_id]
 
 
-def _check_room(people: int) -> None:
-    if people > MAX_MEMBERS:
-        raise Unprocessable(f"A conversation holds at most {MAX_MEMBERS} people.")
-
-
-def _check_removal(members: Collection[Member], user_id: UserId, leaving_id: UserId) -> None:
-    roles = {member.user_id: member.role for member in members}
-    if leaving_id == user_id:
-        return
-    if roles[user_id] != "owner":
-        raise Forbidden("Only an owner can take somebody else out of a conversation.")
-    if leaving_id not in roles:
-        raise NotFound("They are not in this conversation.")
-
-
 def _checked_title(title: str | None) -> str | None:
     if title is None or not title.strip():
         return None
-    title = title.strip()
-    require_storable("title", title)
-    if len(title) > TITLE_CHARS:
-        raise Unprocessable(f"title: at most {TITLE_CHARS} characters.")
-    return title
-
-
-def _check_content(content: str) -> None:
-    require_storable("content", content)
-    if not content.strip():
-        raise Unprocessable("content: write something.")
-    if len(content) > CONTENT_CHARS:
-        raise Unprocessable(f"content: at most {CONTENT_CHARS} characters.")
+    return require_name("title", title, chars=TITLE_CHARS, bytes_=TITLE_BYTES)

@@ -39,7 +39,12 @@ class PushQueue:
 
         May run twice, like the transaction it is in. After the commit, call `wake`.
         """
-        concerning = [event for event in events if isinstance(event, Rang | AnsweredByDevice | DeclinedByDevice | Missed)]
+        withheld = {participant.user_id for participant in call.participants if participant.is_withheld}
+        concerning = [
+            event
+            for event in events
+            if isinstance(event, Rang | AnsweredByDevice | DeclinedByDevice | Missed) and event.user_id not in withheld
+        ]
         if not concerning:
             return False
         devices: dict[UserId, list[Device]] = {}

@@ -4,7 +4,7 @@ The rules are in `calls.machine`: a recording begins and ends as part of its cal
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.calls.call import Call
 from secureconnect.calls.commands import Command, StartRecording, StopRecording, Tick
+from secureconnect.calls.members import Members
 from secureconnect.calls.service import CallService
 from secureconnect.clock import Clock
 from secureconnect.errors import Conflict, Forbidden, NotFound, NotRecording, RecordingUnavailable, Unavailable
@@ -75,7 +76,7 @@ class Recordings:
         fresh = self._ids.recording()
         earlier: Record | None = None
 
-        async def make(connection: AsyncConnection, _names: Mapping[UserId, str]) -> Command:
+        async def make(connection: AsyncConnection, _members: Members) -> Command:
             nonlocal earlier
             known = await find_or_claim(connection, promise, fresh, self._clock.now())
             earlier = await store.load(connection, RecordingId(known)) if known is not None else None

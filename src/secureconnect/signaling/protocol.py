@@ -16,6 +16,7 @@ from secureconnect.ids import CallId, DeviceId, RecordingId, SessionId, UserId
 from secureconnect.signaling.raw_json import find_fault
 from secureconnect.signaling.sfu_frames import SFU_FRAMES, Source
 from secureconnect.signaling.views import CallView
+from secureconnect.text import is_name
 
 SUBPROTOCOL = "secureconnect.v1"
 BEARER_PREFIX = "bearer."
@@ -139,6 +140,9 @@ class Reaction(ClientMessage, tag="reaction"):
     """A feeling, in passing."""
 
     emoji: Annotated[str, Meta(min_length=1, max_length=32)] = "👍"
+
+    def fault(self) -> str | None:
+        return None if is_name(self.emoji) else "emoji: expected an emoji"
 
 
 class Quality(ClientMessage, tag="quality"):

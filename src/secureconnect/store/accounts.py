@@ -8,11 +8,11 @@ from datetime import datetime
 from uuid import UUID
 
 from msgspec import Struct
-from sqlalchemy import Row, Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, Text, case, delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.ids import DeviceId, UserId
-from secureconnect.store.tables import refresh_tokens, users
+from secureconnect.store.tables import conversation_members, conversations, refresh_tokens, users
 from secureconnect.store.unicode import fold
 
 
@@ -21,6 +21,13 @@ class User(Struct, frozen=True):
 
     user_id: UserId
     email: str | None
+    display_name: str
+
+
+class Person(Struct, frozen=True):
+    """A user as others find them: without the email."""
+
+    user_id: UserId
     display_name: str
 
 
@@ -77,7 +84,7 @@ async def insert_user(
             issuer=identity.issuer if identity else None,
             subject=identity.subject if identity else None,
             # A space before every word turns "prefix of a word" into one LIKE.
-            search_text=f" {fold(user.display_name)} {fold(user.email or '')}",
+            search_text=f" {fold(user.display_name)}",
             created_at=created_at,
         )
     )
@@ -116,13 +123,29 @@ async def find_account_by_emails(connection: AsyncConnection, spellings: Sequenc
     return next((found[email] for email in spellings if email in found), None)
 
 
-async def search_users(connection: AsyncConnection, words: str, *, without: UserId, limit: int, after: UUID | None) -> list[User]:
-    """Users of whose name a word, or whose email, begins with `words`; in the order they were made, those after `after`."""
-    begins = users.c.search_text.contains(f" {fold(words)}", autoescape=True)
-    query = _user_columns().where(begins, users.c.user_id != without, users.c.disabled_at.is_(None))
+async def search_users(
+    connection: AsyncConnection, words: str, *, asking: UserId, emails: Sequence[str] | None, limit: int, after: UUID | None
+) -> list[Person]:
+    """Find people in whose name a word begins with `words`, in the order in which they were made.
+
+    Args:
+        connection: Of an open transaction.
+        words: The beginning of a word.
+        asking: Who asks, and is not found.
+        emails: Search all users, also those with one of these emails; None: only people who share a conversation with `asking`.
+        limit: The most people.
+        after: Only those after this id.
+    """
+    fits = _searched_name().contains(f" {fold(words)}", autoescape=True)
+    if emails:
+        fits = fits | users.c.email.in_(emails)
+    query = select(users.c.user_id, users.c.display_name).where(fits, users.c.user_id != asking, users.c.disabled_at.is_(None))
+    if emails is None:
+        query = query.where(users.c.user_id.in_(_in_conversation_with(asking)))
     if after is not None:
         query = query.where(users.c.user_id > after)
-    return [_user(row) for row in await connection.execute(query.order_by(users.c.user_id).limit(limit))]
+    rows = await connection.execute(query.order_by(users.c.user_id).limit(limit))
+    return [Person(UserId(row.user_id), row.display_name) for row in rows]
 
 
 async def set_password_hash(connection: AsyncConnection, user_id: UserId, password_hash: str) -> None:
@@ -216,6 +239,22 @@ async def ended_since(connection: AsyncConnection, moment: datetime) -> set[UUID
     """The families that were ended after then."""
     table = refresh_tokens.c
     return {row.family_id for row in await connection.execute(select(table.family_id).where(table.revoked_at > moment).distinct())}
+
+
+def _searched_name() -> ColumnElement[str]:
+    """What is searched. A node of 0.1 appends the email to it, which during an upgrade must not be found by its beginning."""
+    without_email = func.replace(users.c.search_text, literal(" ") + users.c.email, "", type_=Text())
+    return case((users.c.email.is_(None), users.c.search_text), else_=without_email)
+
+
+def _in_conversation_with(user_id: UserId) -> Select[tuple[UUID]]:
+    mine, theirs = conversation_members.alias("mine"), conversation_members.alias("theirs")
+    return (
+        select(theirs.c.user_id)
+        .join(mine, mine.c.conversation_id == theirs.c.conversation_id)
+        .join(conversations, conversations.c.conversation_id == theirs.c.conversation_id)
+        .where(mine.c.user_id == user_id, conversations.c.deleted_at.is_(None))
+    )
 
 
 def _user_columns() -> Select[tuple[UUID, str | None, str]]:

@@ -27,11 +27,13 @@ from secureconnect.calls.call import (
     State,
     Status,
     Topology,
+    Withholding,
     due_at,
 )
-from secureconnect.ids import CallId, ConversationId, DeviceId, NodeId, RecordingId, SessionId, UserId
+from secureconnect.ids import CallId, ConversationId, DeviceId, MessageId, NodeId, RecordingId, SessionId, UserId
 from secureconnect.store.prepared import Prepared, given
 from secureconnect.store.tables import call_participants, call_sessions, calls, nodes
+from secureconnect.store.visibility import sees_call
 
 FORGOTTEN = timedelta(hours=1)
 """A lease that ran out this long ago needs no row: its calls have been found."""
@@ -44,10 +46,10 @@ async def load(connection: AsyncConnection, call_id: CallId) -> Call | None:
     return next(iter(_assembled(await _LOAD.all(connection, call_id=call_id))), None)
 
 
-async def insert_call(connection: AsyncConnection, call: Call) -> Call:
-    """Keep a new call; it comes back with its first version."""
+async def insert_call(connection: AsyncConnection, call: Call, entry_id: MessageId | None = None) -> Call:
+    """Keep a new call, which the timeline shows as `entry_id`; it comes back with its first version."""
     call = replace(call, version=1)
-    await _INSERT_CALL.run(connection, call_id=call.call_id, **_call_columns(call))
+    await _INSERT_CALL.run(connection, call_id=call.call_id, entry_id=entry_id, **_call_columns(call))
     rows = [_participant_columns(call, position) for position in range(len(call.participants))]
     await _INSERT_PARTICIPANT.run_each(connection, rows)
     return call
@@ -95,8 +97,9 @@ async def all_live_calls_in(connection: AsyncConnection, conversation_ids: Itera
 async def ringing_for(connection: AsyncConnection, user_id: UserId) -> list[Call]:
     """The calls that ring at this user now."""
     table = call_participants.c
-    ringing = select(table.call_id).where(table.user_id == user_id, table.state == State.RINGING)
-    return await _assemble(connection, select(calls).where(calls.c.call_id.in_(ringing)))
+    rings = (table.user_id == user_id) & (table.state == State.RINGING) & table.ring_withheld.is_(None)
+    ringing = select(table.call_id).where(rings)
+    return await _assemble(connection, select(calls).where(calls.c.call_id.in_(ringing), sees_call(user_id)))
 
 
 async def history(
@@ -108,12 +111,12 @@ async def history(
     before: UUID | None,
     limit: int,
 ) -> list[Call]:
-    """The calls this user was in or rung for, newest first."""
+    """The calls this user was in or rung for, of those the user may see, newest first."""
     mine = call_participants.c
     query = (
         select(calls)
         .join(call_participants, mine.call_id == calls.c.call_id)
-        .where(mine.user_id == user_id)
+        .where(mine.user_id == user_id, mine.ring_withheld.is_(None) | mine.joined_at.is_not(None), sees_call(user_id))
         .order_by(calls.c.call_id.desc())
         .limit(limit)
     )
@@ -278,6 +281,7 @@ def _participant_columns(call: Call, position: int) -> dict[str, Any]:
         "ring_end": ring and ring.end,
         "ring_ended_at": ring and ring.ended_at,
         "ring_device_id": ring and ring.device_id,
+        "ring_withheld": ring and ring.withheld,
     }
 
 
@@ -332,6 +336,7 @@ def _ring(row: Any) -> Ring:
         end=RingEnd(row.one_ring_end) if row.one_ring_end else None,
         ended_at=row.one_ring_ended_at,
         device_id=DeviceId(row.one_ring_device_id) if row.one_ring_device_id else None,
+        withheld=Withholding(row.one_ring_withheld) if row.one_ring_withheld else None,
     )
 
 
@@ -356,7 +361,7 @@ def _prepare_update(table: Table, *key: ColumnElement[bool]) -> Prepared:
     return Prepared(update(table).where(*key).values({one.key: given(one.key) for one in table.c if one.key not in _FIXED}))
 
 
-_FIXED = frozenset({"call_id", "user_id", "session_id", "conversation_id", "call_type", "caller_id", "created_at"})
+_FIXED = frozenset({"call_id", "user_id", "session_id", "conversation_id", "call_type", "caller_id", "created_at", "entry_id"})
 _WITHIN = (call_participants.c.position, call_sessions.c.session_id)
 _people = call_participants.c
 _LOAD = Prepared(_whole(select(calls).where(calls.c.call_id == given("call_id"))).order_by(*_WITHIN))

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import asdict
-from sqlalchemy import Row, Select, and_, delete, func, insert, select, update
+from sqlalchemy import Row, Select, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.calls.call import Call, CallType, EndReason, Status
@@ -20,6 +20,7 @@ from secureconnect.store.prepared import Prepared, given
 from secureconnect.store.tables import calls, conversation_members, conversations, messages, users
 
 Role = Literal["owner", "member"]
+History = Literal["all", "since_joining"]
 NOT_YOURS = "There is no such conversation, or you are not in it."
 """One sentence for both, so that an answer does not tell which conversations exist."""
 
@@ -32,6 +33,24 @@ class Member(Struct, frozen=True):
     role: Role
 
 
+class StoredMember(Struct, frozen=True):
+    """A member's row. `history_after`: earlier entries are not shown; `withheld`: the conversation is not shown at all."""
+
+    user_id: UserId
+    display_name: str
+    role: Role
+    history_after: UUID | None = None
+    withheld: bool = False
+
+    @property
+    def public(self) -> Member:
+        return Member(self.user_id, self.display_name, self.role)
+
+    def sees(self, message_id: UUID, withheld_from: UUID | None) -> bool:
+        """Tell whether an entry of the timeline is shown to this member."""
+        return withheld_from != self.user_id and (self.history_after is None or message_id > self.history_after)
+
+
 class StoredConversation(Struct, frozen=True):
     """A conversation's own row. `last_activity_id` is the id of its newest message, or its own before there is one."""
 
@@ -39,6 +58,8 @@ class StoredConversation(Struct, frozen=True):
     title: str | None
     created_at: datetime
     last_activity_id: UUID
+    members_may_add: bool = False
+    history: History = "all"
 
 
 class CallSummary(Struct, frozen=True):
@@ -73,6 +94,7 @@ async def insert_conversation(
     members: Iterable[tuple[UserId, Role]],
     *,
     created_by: UserId,
+    withheld: Collection[UserId] = (),
 ) -> None:
     await connection.execute(insert(conversations).values(created_by=created_by, **asdict(conversation)))
     await insert_members(
@@ -81,13 +103,9 @@ async def insert_conversation(
         members,
         conversation.created_at,
         read_up_to=conversation.last_activity_id,
+        added_by=created_by,
+        withheld=withheld,
     )
-
-
-async def count_owned(connection: AsyncConnection, user_id: UserId) -> int:
-    """How many conversations that exist this user owns."""
-    [row] = await _OWNED.all(connection, user_id=user_id)
-    return int(row.amount)
 
 
 async def find_conversation(connection: AsyncConnection, conversation_id: ConversationId) -> StoredConversation | None:
@@ -109,6 +127,13 @@ async def hold_conversation(connection: AsyncConnection, conversation_id: Conver
     return StoredConversation(*found[0])
 
 
+async def hold_conversation_alone(connection: AsyncConnection, conversation_id: ConversationId) -> StoredConversation | None:
+    """The conversation, for a person who is not a member; no one else changes it until this transaction ends."""
+    held = _conversations().where(conversations.c.conversation_id == conversation_id).with_for_update(key_share=True)
+    row = (await connection.execute(held)).one_or_none()
+    return None if row is None else StoredConversation(**row._mapping)
+
+
 async def conversations_of(
     connection: AsyncConnection, user_id: UserId, *, limit: int, after: UUID | None
 ) -> list[StoredConversation]:
@@ -116,7 +141,7 @@ async def conversations_of(
     query = (
         _conversations()
         .join(conversation_members, conversation_members.c.conversation_id == conversations.c.conversation_id)
-        .where(conversation_members.c.user_id == user_id)
+        .where(conversation_members.c.user_id == user_id, ~conversation_members.c.withheld)
     )
     if after is not None:
         query = query.where(conversations.c.last_activity_id < after)
@@ -124,8 +149,9 @@ async def conversations_of(
     return [StoredConversation(**row._mapping) for row in rows]
 
 
-async def set_title(connection: AsyncConnection, conversation_id: ConversationId, title: str | None) -> None:
-    await _update_conversation(connection, conversation_id, title=title)
+async def change_conversation(connection: AsyncConnection, conversation_id: ConversationId, **values: Any) -> None:
+    """Set some of `title`, `members_may_add` and `history`."""
+    await _update_conversation(connection, conversation_id, **values)
 
 
 async def insert_members(
@@ -135,10 +161,25 @@ async def insert_members(
     at: datetime,
     *,
     read_up_to: UUID,
+    added_by: UserId | None = None,
+    history_after: UUID | None = None,
+    withheld: Collection[UserId] = (),
 ) -> None:
-    """Add people. What was written up to `read_up_to`, before they came, does not count as unread."""
+    """Add people.
+
+    Args:
+        connection: Of an open transaction.
+        conversation_id: The conversation, which is held.
+        members: Who is added, with roles.
+        at: The time.
+        read_up_to: What was written up to this entry does not count as unread.
+        added_by: Who adds them.
+        history_after: Entries up to this one are not shown to them; None shows all.
+        withheld: Those of them who block `added_by`.
+    """
+    same = {"conversation_id": conversation_id, "joined_at": at, "read_message_id": read_up_to, "added_by": added_by}
     rows = [
-        {"conversation_id": conversation_id, "user_id": user_id, "role": role, "joined_at": at, "read_message_id": read_up_to}
+        same | {"user_id": user_id, "role": role, "history_after": history_after, "withheld": user_id in withheld}
         for user_id, role in members
     ]
     await connection.execute(insert(conversation_members), rows)
@@ -153,33 +194,33 @@ async def set_role(connection: AsyncConnection, conversation_id: ConversationId,
     await _update_member(connection, conversation_id, user_id, role=role)
 
 
-async def members_of(connection: AsyncConnection, conversation_id: ConversationId) -> list[Member]:
+async def members_of(connection: AsyncConnection, conversation_id: ConversationId) -> list[StoredMember]:
     """The members, the longest-standing first; of those who came together, owners first. Empty for a deleted conversation."""
     return [_member(row) for row in await _MEMBERS.all(connection, conversation_id=conversation_id)]
 
 
-async def hold_members(connection: AsyncConnection, conversation_id: ConversationId) -> list[Member]:
+async def hold_members(connection: AsyncConnection, conversation_id: ConversationId) -> list[StoredMember]:
     """`members_of`, and let nobody be taken out until this transaction ends; where somebody just was, it is run again."""
     return [_member(row) for row in await _MEMBERS_HELD.all(connection, conversation_id=conversation_id)]
 
 
 async def members_by_conversation(
     connection: AsyncConnection, conversation_ids: Collection[ConversationId]
-) -> dict[ConversationId, list[Member]]:
+) -> dict[ConversationId, list[StoredMember]]:
     """The members of several conversations, each list ordered as `members_of` does."""
     table = conversation_members
     query = _members().add_columns(table.c.conversation_id).where(table.c.conversation_id.in_(conversation_ids))
     rows = await connection.execute(query.order_by(*_BY_STANDING))
-    found: dict[ConversationId, list[Member]] = {}
+    found: dict[ConversationId, list[StoredMember]] = {}
     for row in rows:
         found.setdefault(ConversationId(row.conversation_id), []).append(_member(row))
     return found
 
 
-async def require_member(connection: AsyncConnection, conversation_id: ConversationId, user_id: UserId) -> Member:
+async def require_member(connection: AsyncConnection, conversation_id: ConversationId, user_id: UserId) -> StoredMember:
     """This user's membership. Raises the same NotFound for a conversation that is not there, was deleted, or is not theirs."""
     found = await _MEMBERSHIP.all(connection, conversation_id=conversation_id, user_id=user_id)
-    if not found:
+    if not found or found[0].withheld:
         raise NotFound(NOT_YOURS)
     return _member(found[0])
 
@@ -194,12 +235,18 @@ def next_message_id(conversation: StoredConversation, proposed: MessageId) -> Me
     return proposed if proposed > last else MessageId(UUID(int=last.int + 1))
 
 
-async def insert_message(connection: AsyncConnection, message: Message) -> None:
+async def insert_message(connection: AsyncConnection, message: Message, withheld_from: UserId | None = None) -> None:
     """Append a text to the timeline of a conversation that is held. Its id is one that `next_message_id` gave for it."""
-    await _append(connection, message, None)
+    await _append(connection, message, None, withheld_from)
 
 
-async def note_call(connection: AsyncConnection, conversation: StoredConversation, message_id: MessageId, call: Call) -> Message:
+async def note_call(
+    connection: AsyncConnection,
+    conversation: StoredConversation,
+    message_id: MessageId,
+    call: Call,
+    withheld_from: UserId | None = None,
+) -> Message:
     """Append a new call to the timeline of the conversation, which is held, in the transaction that makes the call.
 
     Returns the entry; its id is as `next_message_id` says.
@@ -218,7 +265,7 @@ async def note_call(connection: AsyncConnection, conversation: StoredConversatio
     entry = Message(
         next_message_id(conversation, message_id), call.conversation_id, call.caller_id, "call", "", call.created_at, summary
     )
-    await _append(connection, entry, call.call_id)
+    await _append(connection, entry, call.call_id, withheld_from)
     return entry
 
 
@@ -228,50 +275,28 @@ async def find_messages(connection: AsyncConnection, message_ids: Collection[UUI
     return {message.message_id: message for message in map(_message, rows)}
 
 
+async def withheld_among(connection: AsyncConnection, message_ids: Collection[UUID]) -> dict[UUID, UUID]:
+    """Return those of the messages that are withheld, each with the member from whom."""
+    table = messages.c
+    query = select(table.message_id, table.withheld_from).where(table.message_id.in_(message_ids), table.withheld_from.is_not(None))
+    return {row.message_id: row.withheld_from for row in await connection.execute(query)}
+
+
 async def messages_in(
-    connection: AsyncConnection, conversation_id: ConversationId, *, limit: int, after: UUID | None
+    connection: AsyncConnection, conversation_id: ConversationId, viewer: StoredMember, *, limit: int, after: UUID | None = None
 ) -> list[Message]:
-    """A conversation's timeline, newest first, those older than the message `after`."""
-    query = _messages().where(messages.c.conversation_id == conversation_id)
+    """A conversation's timeline as this member sees it, newest first, those older than the message `after`."""
+    table = messages.c
+    shown = table.withheld_from.is_(None) | (table.withheld_from != viewer.user_id)
+    query = _messages().where(table.conversation_id == conversation_id, shown)
+    if viewer.history_after is not None:
+        query = query.where(table.message_id > viewer.history_after)
     if after is not None:
         query = query.where(messages.c.message_id < after)
     return [_message(row) for row in await connection.execute(query.order_by(messages.c.message_id.desc()).limit(limit))]
 
 
-async def mark_read(connection: AsyncConnection, conversation_id: ConversationId, user_id: UserId, message_id: MessageId) -> bool:
-    """Everything up to this message is read. A mark only moves forward; returns whether it did."""
-    table = conversation_members
-    query = update(table).where(
-        table.c.conversation_id == conversation_id,
-        table.c.user_id == user_id,
-        table.c.read_message_id < message_id,
-    )
-    return (await connection.execute(query.values(read_message_id=message_id))).rowcount == 1
-
-
-async def unread_counts(
-    connection: AsyncConnection, conversation_ids: Collection[ConversationId], user_id: UserId | None = None
-) -> dict[tuple[ConversationId, UserId], int]:
-    """How many messages of others came after the read mark: of one user, or of every member. Zeroes are left out."""
-    member = conversation_members
-    unread = and_(
-        messages.c.conversation_id == member.c.conversation_id,
-        messages.c.message_id > member.c.read_message_id,
-        messages.c.sender_id != member.c.user_id,
-    )
-    query = (
-        select(member.c.conversation_id, member.c.user_id, func.count().label("unread"))
-        .join(messages, unread)
-        .where(member.c.conversation_id.in_(conversation_ids))
-        .group_by(member.c.conversation_id, member.c.user_id)
-    )
-    if user_id is not None:
-        query = query.where(member.c.user_id == user_id)
-    rows = await connection.execute(query)
-    return {(ConversationId(row.conversation_id), UserId(row.user_id)): row.unread for row in rows}
-
-
-async def _append(connection: AsyncConnection, message: Message, call_id: CallId | None) -> None:
+async def _append(connection: AsyncConnection, message: Message, call_id: CallId | None, withheld_from: UserId | None) -> None:
     await _INSERT_MESSAGE.run(
         connection,
         message_id=message.message_id,
@@ -281,6 +306,7 @@ async def _append(connection: AsyncConnection, message: Message, call_id: CallId
         content=message.content,
         call_id=call_id,
         created_at=message.created_at,
+        withheld_from=withheld_from,
     )
     await _TOUCH_CONVERSATION.run(connection, of=message.conversation_id, last_activity_id=message.message_id)
 
@@ -296,24 +322,24 @@ async def _update_member(connection: AsyncConnection, conversation_id: Conversat
     await connection.execute(query.values(**values))
 
 
-def _conversations() -> Select[tuple[UUID, str | None, datetime, UUID]]:
+def _conversations() -> Select[Any]:
     table = conversations
-    query = select(table.c.conversation_id, table.c.title, table.c.created_at, table.c.last_activity_id)
+    query = select(*(table.c[name] for name in StoredConversation.__struct_fields__))
     return query.where(table.c.deleted_at.is_(None))
 
 
-def _members() -> Select[tuple[UUID, str, str]]:
+def _members() -> Select[Any]:
     table = conversation_members
     return (
-        select(table.c.user_id, users.c.display_name, table.c.role)
+        select(table.c.user_id, users.c.display_name, table.c.role, table.c.history_after, table.c.withheld)
         .join(users, users.c.user_id == table.c.user_id)
         .join(conversations, conversations.c.conversation_id == table.c.conversation_id)
         .where(conversations.c.deleted_at.is_(None))
     )
 
 
-def _member(row: Any) -> Member:
-    return Member(UserId(row.user_id), row.display_name, row.role)
+def _member(row: Any) -> StoredMember:
+    return StoredMember(UserId(row.user_id), row.display_name, row.role, row.history_after, row.withheld)
 
 
 def _messages() -> Select[Any]:
@@ -353,7 +379,7 @@ _conversation = _conversations().where(conversations.c.conversation_id == given(
 _CONVERSATION = Prepared(_conversation)
 _CONVERSATION_HELD = Prepared(
     _conversation.join(conversation_members, conversation_members.c.conversation_id == conversations.c.conversation_id)
-    .where(conversation_members.c.user_id == given("user_id"))
+    .where(conversation_members.c.user_id == given("user_id"), ~conversation_members.c.withheld)
     .with_for_update(key_share=True, of=conversations)
 )
 _MEMBERS = Prepared(_of_conversation.order_by(*_BY_STANDING))
@@ -361,13 +387,6 @@ _MEMBERS_HELD = Prepared(
     _of_conversation.order_by(*_BY_STANDING).with_for_update(read=True, key_share=True, of=conversation_members)
 )
 _MEMBERSHIP = Prepared(_of_conversation.where(conversation_members.c.user_id == given("user_id")))
-_OWNED = Prepared(
-    select(func.count().label("amount"))
-    .select_from(conversation_members)
-    .join(conversations, conversations.c.conversation_id == conversation_members.c.conversation_id)
-    .where(conversation_members.c.user_id == given("user_id"), conversation_members.c.role == "owner")
-    .where(conversations.c.deleted_at.is_(None))
-)
 _INSERT_MESSAGE = Prepared(insert(messages))
 _TOUCH_CONVERSATION = Prepared(
     update(conversations).where(conversations.c.conversation_id == given("of")).values(last_activity_id=given("last_activity_id"))

@@ -12,11 +12,18 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.ids import ConversationId, UserId
+from secureconnect.store.access_tables import (
+    conversation_departures,
+    conversation_invitations,
+    registration_invitations,
+    user_blocks,
+)
 from secureconnect.store.account_admin import DELETED_NAME
 from secureconnect.store.tables import (
     call_participants,
     calls,
     conversation_members,
+    messages,
     pushes,
     quality_readings,
     refresh_tokens,
@@ -74,6 +81,7 @@ async def finish(connection: AsyncConnection, user_id: UserId, now: datetime) ->
     if (await connection.execute(remaining)).scalar() is not None:
         return False
     await connection.execute(delete(refresh_tokens).where(refresh_tokens.c.user_id == user_id))
+    await _erase_reach(connection, user_id)
     await connection.execute(update(users).where(users.c.user_id == user_id).values(erased_at=now))
     return True
 
@@ -91,3 +99,18 @@ async def _erase_calls(connection: AsyncConnection, user_id: UserId, found: Sequ
         .where(participants.call_id.in_(found), participants.user_id == user_id)
         .values(display_name=DELETED_NAME, devices="[]", ring_device_id=None)
     )
+
+
+async def _erase_reach(connection: AsyncConnection, user_id: UserId) -> None:
+    """Delete whom the user blocked, added, removed and invited, and the departures and invitations of the user."""
+    for table in (conversation_departures, conversation_invitations, user_blocks):
+        await connection.execute(delete(table).where(table.c.user_id == user_id))
+    await connection.execute(delete(user_blocks).where(user_blocks.c.blocked_id == user_id))
+    await connection.execute(delete(conversation_invitations).where(conversation_invitations.c.invited_by == user_id))
+    for column in (
+        conversation_members.c.added_by,
+        registration_invitations.c.used_by,
+        messages.c.withheld_from,
+    ):
+        await connection.execute(update(column.table).where(column == user_id).values({column: None}))
+    # Whom an owner removed stays removed; the id of a deleted user says nothing about a person.

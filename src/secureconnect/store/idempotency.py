@@ -59,6 +59,11 @@ async def find_or_claim(connection: AsyncConnection, promise: Idempotency | None
     return earlier
 
 
+async def is_known(connection: AsyncConnection, promise: Idempotency | None) -> bool:
+    """Tell whether an earlier request came with this key."""
+    return promise is not None and bool(await _FIND.all(connection, scope=promise.scope, key=promise.key))
+
+
 async def forget_old(connection: AsyncConnection, now: datetime) -> None:
     """Keys that nobody will repeat any more."""
     await connection.execute(delete(idempotency_keys).where(idempotency_keys.c.created_at < now - REMEMBERED))

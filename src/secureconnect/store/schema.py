@@ -26,6 +26,7 @@ async def migrate(database: Database, *, to: str = "head") -> str:
     def upgrade(connection: Connection) -> None:
         config = _config()
         config.attributes["connection"] = connection
+        config.attributes["revision_before"] = MigrationContext.configure(connection).get_current_revision()
         command.upgrade(config, to)
 
     await database.run_sync(upgrade)

@@ -5,6 +5,7 @@ Keys are UUIDs of version 7 made by us (no sequences), times are UTC, no trigger
 """
 
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -25,7 +26,11 @@ from sqlalchemy import (
     Uuid,
     false,
     text,
+    true,
 )
+
+from secureconnect.store.name import Name
+from secureconnect.text import NAME_BYTES, NAME_CHARS, TITLE_BYTES, TITLE_CHARS, UNNAMED
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -48,6 +53,10 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def _display_name() -> Column[Any]:
+    return Column("display_name", Name(NAME_CHARS, NAME_BYTES, UNNAMED), nullable=False)
+
+
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -62,7 +71,7 @@ users = Table(
     metadata,
     Column("user_id", Uuid, primary_key=True),
     Column("email", String(320), unique=True),
-    Column("display_name", String(80), nullable=False),
+    _display_name(),
     Column("password_hash", Text),
     # Users of an outside identity provider are found by who vouches for them and under what name.
     Column("issuer", String(255)),
@@ -111,7 +120,7 @@ conversations = Table(
     "conversations",
     metadata,
     Column("conversation_id", Uuid, primary_key=True),
-    Column("title", String(200)),
+    Column("title", Name(TITLE_CHARS, TITLE_BYTES, None)),
     Column("created_by", Uuid, ForeignKey("users.user_id"), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     # Time-ordered like all our ids, so the list of conversations sorts by it; the conversation's own id until somebody writes.
@@ -120,6 +129,9 @@ conversations = Table(
     # When the last message of a deleted conversation was deleted; null until then.
     Column("purged_at", UtcDateTime),
     Index(None, "purged_at", "deleted_at"),
+    # What 0.1 did is the default: rows of its nodes, during an upgrade and from before, keep it.
+    Column("members_may_add", Boolean, nullable=False, server_default=true()),
+    Column("history", String(16), nullable=False, server_default="all"),
 )
 
 conversation_members = Table(
@@ -130,6 +142,11 @@ conversation_members = Table(
     Column("role", String(16), nullable=False),
     Column("joined_at", UtcDateTime, nullable=False),
     Column("read_message_id", Uuid),
+    # The last entry before the member came, when earlier ones are not shown to the member.
+    Column("history_after", Uuid),
+    Column("added_by", Uuid),
+    # The one who added the member is blocked by the member, to whom the conversation is not shown.
+    Column("withheld", Boolean, nullable=False, server_default=false()),
     Index(None, "user_id", "conversation_id"),
 )
 
@@ -143,6 +160,8 @@ messages = Table(
     Column("content", Text, nullable=False),
     Column("call_id", Uuid),
     Column("created_at", UtcDateTime, nullable=False),
+    # The member who blocks the sender, in a conversation of the two.
+    Column("withheld_from", Uuid),
     Index(None, "conversation_id", "message_id"),
 )
 
@@ -169,6 +188,8 @@ calls = Table(
     Column("recording_id", Uuid),
     Column("recording_by", Uuid),
     Column("recording_at", UtcDateTime),
+    # Its entry in the timeline; null of calls by nodes of 0.1.
+    Column("entry_id", Uuid),
     # Whether anything ever did.
     Column("recorded", Boolean, nullable=False, server_default=false()),
     # The earliest ring, grace, life or topology deadline; null once the call is over. Timers look for what is due here.
@@ -182,7 +203,7 @@ call_participants = Table(
     Column("call_id", Uuid, ForeignKey("calls.call_id"), primary_key=True),
     Column("user_id", Uuid, ForeignKey("users.user_id"), primary_key=True),
     Column("position", Integer, nullable=False),
-    Column("display_name", String(80), nullable=False),
+    _display_name(),
     Column("state", String(16), nullable=False),
     Column("waiting", Boolean, nullable=False),
     Column("devices", Text, nullable=False),
@@ -196,6 +217,8 @@ call_participants = Table(
     Column("ring_end", String(16)),
     Column("ring_ended_at", UtcDateTime),
     Column("ring_device_id", Uuid),
+    # How a ring that the person blocks was withheld; null of one that was not.
+    Column("ring_withheld", String(8)),
     Index(None, "user_id", "call_id"),
     Index(None, "user_id", "state"),
 )

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from secureconnect.accounts.credentials import PasswordHasher, TokenIssuer
+from secureconnect.accounts.registration import Registration
 from secureconnect.accounts.revocations import Revocations
 from secureconnect.accounts.service import AccountService
 from secureconnect.accounts.verification import TokenVerifier
@@ -82,6 +83,7 @@ def make_service(
             verifier=TokenVerifier(secret=SECRET, issuer=ISSUER, audience=AUDIENCE, outside={}, http=http, clock=clock),
             refresh_lifetime=timedelta(days=30),
             revocations=Revocations(database=database, bus=MemoryBus(clock), clock=clock, lifetime=timedelta(minutes=15)),
+            registration=Registration(database, clock, "open", "application", demo=False),
         )
 
     return make

@@ -14,6 +14,7 @@ from joserfc import jwt
 from joserfc.jwk import OctKey
 
 from secureconnect.accounts.grant import Grant
+from secureconnect.accounts.registration import Registration
 from secureconnect.accounts.revocations import READ_AGAIN_SECONDS, SIGN_INS_TOPIC, USERS_TOPIC, Revocations
 from secureconnect.accounts.service import AccountService
 from secureconnect.accounts.sign_ins import SignIn
@@ -87,6 +88,7 @@ class MakeNode:
             refresh_lifetime=timedelta(days=30),
             revocations=revocations,
             accepts_any_token=True,
+            registration=Registration(database, self._parts["clock"], "open", "application", demo=False),
             **self._parts,
         )
 

@@ -248,7 +248,7 @@ async def test_an_attack_is_refused_and_says_why(verifier: TokenVerifier, attack
     assert "eyJ" not in refused.value.detail, "an error must not repeat the token"
 
 
-@pytest.mark.parametrize("name", [None, 7, "a\0b"])
+@pytest.mark.parametrize("name", [None, 7])
 async def test_an_unusable_name_is_no_name(verifier: TokenVerifier, name: object) -> None:
     assert (await verifier.verify(ours(name=name))).name is None
 

@@ -8,10 +8,11 @@ import pytest
 from msgspec import Struct
 
 from secureconnect.chat.conversation import Conversation
-from secureconnect.chat.service import MAX_MEMBERS, TITLE_CHARS
+from secureconnect.chat.membership import MAX_MEMBERS
 from secureconnect.errors import Forbidden, IdempotencyKeyReused, NotFound, UnknownUser, Unprocessable
 from secureconnect.ids import ConversationId, MessageId, UserId
 from secureconnect.store.idempotency import Idempotency
+from secureconnect.text import TITLE_CHARS
 from tests.unit.chat.conftest import Office
 
 pytestmark = pytest.mark.anyio
@@ -177,11 +178,12 @@ class TestMembers:
         made = await office.chat.create(office.ada, [office.grace])
         await office.say(office.ada, made.conversation_id, "one", "two")
         office.heard(office.hedy)
-        changed = await office.chat.add(office.grace, made.conversation_id, [office.hedy, office.ada, office.hedy])
+        changed = await office.chat.add(office.ada, made.conversation_id, [office.hedy, office.ada, office.hedy])
         assert roles(changed) == [("Ada", "owner"), ("Grace", "member"), ("Hedy", "member")]
         [event] = office.heard(office.hedy)
         assert event["conversation"]["unread_count"] == 0
-        assert await office.contents(office.hedy, made.conversation_id) == ["two", "one"]
+        assert event["conversation"]["last_message"] is None
+        assert await office.contents(office.hedy, made.conversation_id) == []
 
     async def test_adding_somebody_unknown_or_too_many_changes_nothing(self, office: Office) -> None:
         made = await office.chat.create(office.ada, [office.grace])
@@ -241,7 +243,9 @@ class TestMembers:
         made = await office.chat.create(office.ada, [office.grace])
         await office.chat.remove(office.grace, made.conversation_id, office.grace)
         await office.chat.add(office.ada, made.conversation_id, [office.grace])
-        assert (await office.chat.get(office.grace, made.conversation_id)).unread_count == 0
+        back = await office.chat.invitations.accept(office.grace, made.conversation_id)
+        assert back == await office.chat.get(office.grace, made.conversation_id)
+        assert back.unread_count == 0
 
     async def test_deleting_is_for_everybody_and_ends_their_calls(self, office: Office) -> None:
         made = await office.chat.create(office.ada, [office.grace])

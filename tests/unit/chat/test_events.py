@@ -7,10 +7,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secureconnect.bus import user_topic
 from secureconnect.chat.conversation import EVENT_MEMBERS, PREVIEW_CHARS
-from secureconnect.chat.service import CONTENT_CHARS, MAX_MEMBERS, TITLE_CHARS
+from secureconnect.chat.membership import MAX_MEMBERS
+from secureconnect.chat.service import CONTENT_CHARS
 from secureconnect.ids import UserId
 from secureconnect.signaling.protocol import MAX_FRAME_BYTES
 from secureconnect.store.accounts import User, insert_user
+from secureconnect.text import TITLE_CHARS
 from tests.unit.chat.conftest import Office
 
 pytestmark = pytest.mark.anyio
@@ -49,7 +51,7 @@ async def test_an_event_about_the_largest_conversation_is_small(office: Office) 
 async def test_a_message_of_the_largest_size_fits_into_a_frame(office: Office) -> None:
     made = await office.chat.create(office.ada, [office.grace])
     office.heard(office.grace)
-    await office.chat.send(office.ada, made.conversation_id, "\x01" * (CONTENT_CHARS - 1) + "x")
+    await office.chat.send(office.ada, made.conversation_id, '"' * (CONTENT_CHARS - 1) + "x")
     backlog = await office.bus.read(user_topic(office.grace))
     assert backlog.head
     [event] = office.heard(office.grace)

@@ -63,19 +63,34 @@ class TestSend:
         [
             "  indented\n\n\tand broken \r\n",
             "👩‍👩‍👧‍👦 🏳️‍🌈 é e\u0301 ﬁ",
-            "שלום مرحبا \u202eover\u202c",
+            "שלום مرحبا \u202bto\u202c \u2067the right\u2069 \u200f",
             "\U0001d4b3" * CONTENT_CHARS,
             "'; DROP TABLE messages; --",
-            "\u0001\u0085\u2028",
+            "one\u2028two",
         ],
-        ids=["space", "emoji", "directions", "longest", "quotes", "controls"],
+        ids=["space", "emoji", "directions", "longest", "quotes", "line separator"],
     )
     async def test_text_is_kept_as_it_is(self, office: Office, room: ConversationId, content: str) -> None:
         sent = await office.chat.send(office.ada, room, content)
         assert sent.content == content
         assert await office.contents(office.grace, room) == [content]
 
-    @pytest.mark.parametrize("content", ["", "  \n\t\u2003", "a\0b", "\ud800", "x" * (CONTENT_CHARS + 1)], ids=ascii)
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "",
+            "  \n\t\u2003",
+            "a\0b",
+            "\ud800",
+            "x" * (CONTENT_CHARS + 1),
+            "\u200b\u2060",
+            "\x1b[31mred",
+            "a\x85b",
+            "\u202eover\u202c",
+            "\u2066a\nb\u2069",
+        ],
+        ids=ascii,
+    )
     async def test_what_says_nothing_or_cannot_be_kept_is_refused(self, office: Office, room: ConversationId, content: str) -> None:
         with pytest.raises(Unprocessable, match="content"):
             await office.chat.send(office.ada, room, content)

@@ -10,6 +10,7 @@
 import { ApiError } from '/sdk/api.js';
 import { browserId, rememberUser, rememberedUser } from './preferences.js';
 import { takePress } from './shared-store.js';
+import { askToSwitch } from './view/sign-in.js';
 
 const RETRY_MS = 1_500;
 
@@ -23,14 +24,26 @@ export async function signInSilently(api, waiting, userId = rememberedUser()) {
   const link = demoLink();
   for (;;) {
     try {
-      if (link) return await api.login(link.email, link.password, browserId());
-      return userId ? await api.resume(userId) : null;
+      const present = userId ? await resume(api, userId) : null;
+      if (!link || !(await api.config()).demo) return present;
+      if (present && (present.email === link.email || !(await askToSwitch(present, link.email)))) return present;
+      return await api.login(link.email, link.password, browserId());
     } catch (error) {
       const isPassing = error instanceof ApiError && (error.status === 0 || error.status === 429 || error.status >= 500);
       if (!isPassing) return null;
       waiting();
       await new Promise((resolve) => { setTimeout(resolve, Math.max(RETRY_MS, (error.retryAfter ?? 0) * 1000)); });
     }
+  }
+}
+
+/** @param {Api} api @param {string} userId @returns {Promise<User|null>} null when that sign-in has ended */
+async function resume(api, userId) {
+  try {
+    return await api.resume(userId);
+  } catch (error) {
+    if (error instanceof ApiError && error.status >= 400 && error.status < 500) return null;
+    throw error;
   }
 }
 
@@ -59,6 +72,13 @@ export async function pressedNotice() {
   if (!id) return null;
   history.replaceState(null, '', location.pathname);
   return takePress(id).catch(() => null); // nothing is kept here: then it is an ordinary visit
+}
+
+/** `#invitation=…` of a link that the operator made, taken out of the address. @returns {string|null} */
+export function invitationLink() {
+  const invitation = new URLSearchParams(location.hash.slice(1)).get('invitation');
+  if (invitation) history.replaceState(null, '', location.pathname);
+  return invitation;
 }
 
 /** `#email=…&password=…`, taken out of the address at once so that it does not stay in the history. @returns {{email: string, password: string}|null} */

@@ -5,6 +5,7 @@
  *
  * @import {Conversation} from '/sdk/shapes.js'
  */
+import { isolate } from './isolate.js';
 import { language, t } from './words.js';
 
 /** @param {string} time RFC 3339 @returns {string} `14:02` */
@@ -52,7 +53,7 @@ export function number(value, options) {
 
 /** @param {string[]} names @returns {string} "An, Bình and Chi" */
 export function listOf(names) {
-  return new Intl.ListFormat(language(), { type: 'conjunction' }).format(names);
+  return new Intl.ListFormat(language(), { type: 'conjunction' }).format(names.map(isolate));
 }
 
 /** What to call a conversation: its title, or the others in it. @param {Conversation} conversation @param {string} ownId @returns {string} */

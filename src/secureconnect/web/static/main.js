@@ -8,7 +8,7 @@
  */
 import { Api } from '/sdk/api.js';
 import { CLOSED_SIGNED_OUT, Events } from '/sdk/protocol.js';
-import { pressedNotice, resetToken, signInSilently, signOut, signOutEverywhere } from './account.js';
+import { invitationLink, pressedNotice, resetToken, signInSilently, signOut, signOutEverywhere } from './account.js';
 import { Chats } from './chats.js';
 import { ClosedTab } from './closed-tab.js';
 import { duration, listOf, titleOf } from './format.js';
@@ -310,11 +310,12 @@ async function main() {
   applyTheme();
   const root = /** @type {Element} */ (document.getElementById('app'));
   const api = new Api();
+  const invitation = invitationLink();
   const [deviceId, press] = await Promise.all([claimDevice(), pressedNotice()]);
   const waiting = () => { const line = root.querySelector('.splash p'); if (line) line.textContent = t('offline'); };
   const token = resetToken();
   const remembered = token ? await askForNewPassword(root, api, token) : await signInSilently(api, waiting, press?.user_id);
-  const me = remembered ?? (await askToSignIn(root, api));
+  const me = remembered ?? (await askToSignIn(root, api, invitation));
   rememberUser(me.user_id);
   await new App(root, api, me, deviceId).start(press?.user_id === me.user_id ? press : null);
 }

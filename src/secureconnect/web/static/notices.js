@@ -11,6 +11,7 @@
  * @property {'true'|'false'} [waiting] @property {'cancelled'|'timeout'} [reason] @property {string} [ring_token]
  * @typedef {{title: string, options: NotificationOptions & {actions?: {action: string, title: string}[], renotify?: boolean, timestamp?: number, vibrate?: number[]}}} Notice
  */
+import { isolate } from './isolate.js';
 import { say } from './words.js';
 
 const ICON = '/static/icon-192.png';
@@ -35,7 +36,7 @@ export function ringNotice(push, language) {
 /** A ring that another device has settled: words, no sound. @param {Push} push @param {'en'|'vi'} language @returns {Notice} */
 export function settledNotice(push, language) {
   const how = push.type === 'call.declined_elsewhere' ? 'ring_declined_elsewhere' : 'ring_answered_elsewhere';
-  return { title: say(language, how), options: { ...common(push, language), body: push.caller_name, silent: true } };
+  return { title: say(language, how), options: { ...common(push, language), body: isolate(push.caller_name), silent: true } };
 }
 
 /** A call that was missed, with the way to call back. @param {Push} push @param {'en'|'vi'} language @returns {Notice} */
@@ -44,7 +45,7 @@ export function missedNotice(push, language) {
   return {
     title: say(language, push.call_type === 'video' ? 'missed_video_call' : 'missed_audio_call'),
     options: {
-      ...common(push, language), body: `${push.caller_name} · ${time}`, silent: push.reason === 'timeout',
+      ...common(push, language), body: `${isolate(push.caller_name)} · ${time}`, silent: push.reason === 'timeout',
       actions: [{ action: 'call', title: say(language, 'call_back') }],
     },
   };

@@ -4,6 +4,7 @@
  * Called by the views. A key has both languages or none.
  */
 import { ApiError } from '/sdk/api.js';
+import { isolate } from './isolate.js';
 import { preferences } from './preferences.js';
 import { ACCOUNTS } from './words/accounts.js';
 import { RINGS } from './words/rings.js';
@@ -22,13 +23,19 @@ const WORDS = {
   email: ['Email', 'Email'],
   password: ['Password', 'Mật khẩu'],
   one_moment: ['One moment…', 'Chờ một chút…'],
+  registration_off: ['Ask the operator of this server for an account.', 'Hãy yêu cầu người quản trị máy chủ này tạo tài khoản.'],
+  registration_invited: ['To create an account, open the invitation link that you were sent.', 'Để tạo tài khoản, hãy mở liên kết mời mà bạn đã nhận.'],
+  switch_account: ['Switch the account?', 'Đổi tài khoản?'],
+  switch_account_hint: ['You are signed in as {name}. This link opens the account {email}.', 'Bạn đang đăng nhập là {name}. Liên kết này mở tài khoản {email}.'],
+  switch_yes: ['Open {email}', 'Mở {email}'],
+  switch_no: ['Stay signed in as {name}', 'Tiếp tục là {name}'],
   sign_out: ['Sign out', 'Đăng xuất'],
   signed_out: ['You were signed out. Please sign in again.', 'Bạn đã bị đăng xuất. Hãy đăng nhập lại.'],
   // Home
   conversations: ['Conversations', 'Trò chuyện'],
   new_conversation: ['New conversation', 'Cuộc trò chuyện mới'],
   no_conversations: ['No conversations yet', 'Chưa có cuộc trò chuyện'],
-  no_conversations_hint: ['Find somebody by name or email, then write or call.', 'Tìm ai đó theo tên hoặc email, rồi nhắn tin hoặc gọi.'],
+  no_conversations_hint: ['Find someone by name, then write or call.', 'Tìm ai đó theo tên, rồi nhắn tin hoặc gọi.'],
   pick_conversation: ['Pick a conversation', 'Chọn một cuộc trò chuyện'],
   pick_conversation_hint: ['Messages and calls appear here.', 'Tin nhắn và cuộc gọi sẽ hiện ở đây.'],
   no_messages: ['No messages yet', 'Chưa có tin nhắn'],
@@ -49,8 +56,8 @@ const WORDS = {
   settings: ['Settings', 'Cài đặt'],
   offline: ['No connection to the server. Trying again…', 'Mất kết nối với máy chủ. Đang thử lại…'],
   // Choosing people
-  search_people: ['Name or email', 'Tên hoặc email'],
-  search_people_hint: ['Type the beginning of a name or an email.', 'Nhập phần đầu của tên hoặc email.'],
+  search_people: ['Name, or the whole email', 'Tên hoặc địa chỉ email đầy đủ'],
+  search_people_hint: ['Type the beginning of a name, or a whole email.', 'Nhập phần đầu của tên hoặc toàn bộ email.'],
   nobody_found: ['Nobody found for “{q}”.', 'Không tìm thấy ai với “{q}”.'],
   remove_person: ['Remove {name}', 'Bỏ {name}'],
   group_name: ['Name of the group (optional)', 'Tên nhóm (không bắt buộc)'],
@@ -285,6 +292,8 @@ const WORDS = {
   // Problems, by the server's code
   problem_offline: ['The server cannot be reached. Check the network and try again.', 'Không kết nối được với máy chủ. Hãy kiểm tra mạng và thử lại.'],
   problem_wrong_credentials: ['Email or password is not right.', 'Email hoặc mật khẩu không đúng.'],
+  problem_registration_closed: ['The operator creates the accounts of this server. Ask for one.', 'Người quản trị tạo tài khoản trên máy chủ này. Hãy yêu cầu một tài khoản.'],
+  problem_invitation_required: ['This invitation was used or has expired. Ask for a new one.', 'Lời mời này đã được dùng hoặc hết hạn. Hãy yêu cầu lời mời mới.'],
   problem_email_taken: ['There is an account with this email already.', 'Email này đã có tài khoản.'],
   problem_call_ended: ['The call has ended.', 'Cuộc gọi đã kết thúc.'],
   problem_too_many_devices: ['You are in this call with four devices: leave with one of them first.', 'Bạn đang tham gia cuộc gọi này bằng bốn thiết bị: hãy rời bằng một thiết bị trước.'],
@@ -316,7 +325,7 @@ export function t(key, values = {}) {
 
 /** The same where there is no page that knows the person's language: in the service worker. @param {'en'|'vi'} tongue @param {Key} key @param {Record<string, string|number>} [values] @returns {string} */
 export function say(tongue, key, values = {}) {
-  return WORDS[key][COLUMN[tongue]].replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+  return WORDS[key][COLUMN[tongue]].replace(/\{(\w+)\}/g, (_, name) => isolate(String(values[name])));
 }
 
 /** Whether there are words for what a server named. @param {string} key @returns {key is Key} */

@@ -4,7 +4,7 @@
  * Called by the page and by embedding applications. The access token lives in memory only; the refresh token is an HttpOnly
  * cookie that this file never sees. Must not touch the document.
  *
- * @import {User, CallRecord, Conversation, Device, Message, Page, Recording, Trace} from './shapes.js'
+ * @import {User, CallRecord, Conversation, Device, Message, Page, Person, PublicConfig, Recording, Trace} from './shapes.js'
  */
 
 /** Seconds before its end at which an access token counts as too old to open a socket with. */
@@ -66,9 +66,18 @@ export class Api extends EventTarget {
     return this.#signedIn(await this.#fetch('POST', '/v1/auth/login', { email, password, device_id: deviceId, cookie: true }));
   }
 
-  /** @param {string} email @param {string} password @param {string} displayName @param {string} [deviceId] @returns {Promise<User>} @throws {ApiError} 409 `email_taken` */
-  async register(email, password, displayName, deviceId) {
-    const body = { email, password, display_name: displayName, device_id: deviceId, cookie: true };
+  /** What may be offered before anyone signs in. @returns {Promise<PublicConfig>} */
+  async config() {
+    return this.#fetch('GET', '/v1/auth/config');
+  }
+
+  /**
+   * @param {string} email @param {string} password @param {string} displayName @param {string} [deviceId]
+   * @param {string} [invitation] where registration is by invitation @returns {Promise<User>}
+   * @throws {ApiError} 409 `email_taken`, 403 `registration_closed` or `invitation_required`
+   */
+  async register(email, password, displayName, deviceId, invitation) {
+    const body = { email, password, display_name: displayName, device_id: deviceId, invitation, cookie: true };
     return this.#signedIn(await this.#fetch('POST', '/v1/auth/register', body));
   }
 
@@ -129,7 +138,7 @@ export class Api extends EventTarget {
     return /** @type {User} */ (this.user);
   }
 
-  /** @param {string} q prefix of a name or an email @returns {Promise<User[]>} */
+  /** @param {string} q prefix of a word of a name, or a whole email @returns {Promise<Person[]>} */
   async users(q) {
     return (await this.request('GET', `/v1/users?q=${encodeURIComponent(q)}`)).items;
   }

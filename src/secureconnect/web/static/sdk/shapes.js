@@ -1,7 +1,9 @@
 /**
  * The shapes on the wire, as types for the checker and the reader (docs/protocol.md, docs/api.md). Nothing here runs.
  *
- * @typedef {{user_id: string, email?: string, display_name: string}} User
+ * @typedef {{user_id: string, email?: string|null, display_name: string}} User  oneself
+ * @typedef {{user_id: string, display_name: string}} Person  anyone else
+ * @typedef {{registration: 'open'|'invited'|'off', demo: boolean}} PublicConfig
  * @typedef {{session_id: string, device_id: string|null, connected: boolean}} Session
  * @typedef {'ringing'|'joined'|'reconnecting'|'left'|'declined'|'missed'|'cancelled'|'busy'} ParticipantState
  * @typedef {{user_id: string, display_name: string, role: 'caller'|'callee', state: ParticipantState, waiting: boolean,

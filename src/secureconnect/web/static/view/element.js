@@ -27,6 +27,11 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
+/** Text of a person, whose direction stays its own. @param {string} text */
+export function bdi(text) {
+  return h('bdi', {}, text);
+}
+
 /** A button with words. @param {string} style more of its class @param {() => void} clicked @param {Properties} properties @param {...Child} children */
 export function button(style, clicked, properties, ...children) {
   return h('button', { type: 'button', ...properties, class: `button ${style}`, on: { click: clicked } }, ...children);

@@ -73,7 +73,7 @@ export class HistoryView {
     element.className = part === 'missed' ? 'missed' : '';
     fill(element,
       h('a', { class: 'history-link', href: `#/c/${call.conversation_id}` }, avatar(title, conversation ? faceOf(conversation, this.ownId) : call.conversation_id),
-        h('span', { class: 'grow' }, h('strong', { class: 'ellipsis' }, title),
+        h('span', { class: 'grow' }, h('strong', { class: 'ellipsis', dir: 'auto' }, title),
           h('span', { class: 'history-kind' }, icon(part === 'missed' ? 'missed' : part === 'outgoing' ? 'outgoing' : 'incoming'),
             h('span', { class: 'ellipsis' }, [historyWords(call, part, this.ownId), length].filter(Boolean).join(' · ')))),
         h('time', { class: 'muted', dateTime: call.created_at }, `${day(call.created_at)}, ${clock(call.created_at)}`)),

@@ -16,7 +16,7 @@ import { t } from '../words.js';
 import { callWords, inCall } from './call-entry.js';
 import { closedTabOffer } from './closed-tab.js';
 import { iconButton } from './dialog.js';
-import { avatar, button, fill, h, reconcile, setText } from './element.js';
+import { avatar, bdi, button, fill, h, reconcile, setText } from './element.js';
 import { HistoryView } from './history.js';
 import { ThreadView } from './thread.js';
 
@@ -96,7 +96,7 @@ export class HomeView {
         iconButton('plus', t('new_conversation'), this.actions.newConversation, { test: 'new-conversation', class: 'tinted' })),
       this.status, this.list, this.empty, this.offer,
       h('footer', { class: 'sidebar-foot' }, avatar(me?.display_name ?? '', this.ownId, 'small'),
-        h('span', { class: 'grow ellipsis', test: 'own-name' }, me?.display_name ?? ''), iconButton('settings', t('settings'), this.actions.settings, { test: 'settings' })));
+        h('span', { class: 'grow ellipsis', test: 'own-name', title: me?.email ?? '' }, bdi(me?.display_name ?? '')), iconButton('settings', t('settings'), this.actions.settings, { test: 'settings' })));
   }
 
   #render() {
@@ -111,8 +111,8 @@ export class HomeView {
       h('a', { href: `#/c/${id}`, class: 'conversation-link', test: 'conversation-item', 'data-conversation': id },
         avatar(titleOf(conversation, this.ownId), faceOf(conversation, this.ownId)),
         h('span', { class: 'conversation-text' },
-          h('span', { class: 'conversation-top' }, h('span', { class: 'conversation-title ellipsis' }), h('time', { class: 'muted' })),
-          h('span', { class: 'conversation-bottom' }, h('span', { class: 'conversation-last ellipsis muted' }), h('span', { class: 'badge', hidden: true })))),
+          h('span', { class: 'conversation-top' }, h('span', { class: 'conversation-title ellipsis', dir: 'auto' }), h('time', { class: 'muted' })),
+          h('span', { class: 'conversation-bottom' }, h('span', { class: 'conversation-last ellipsis muted', dir: 'auto' }), h('span', { class: 'badge', hidden: true })))),
       button('live small', () => this.#join(id), { hidden: true, test: 'join-running' }));
   }
 

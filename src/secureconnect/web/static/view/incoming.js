@@ -8,6 +8,7 @@
  */
 import { nameIn } from '/sdk/roster.js';
 import { titleOf } from '../format.js';
+import { isolate } from '../isolate.js';
 import { icon } from '../icons.js';
 import { preferences } from '../preferences.js';
 import { canSound, play } from '../tones.js';
@@ -115,8 +116,8 @@ export class IncomingView {
     const { call } = ringing;
     const who = this.#who(ringing);
     const act = (/** @type {() => void} */ action) => ({ click: action });
-    const words = h('h2', { tabIndex: -1, autofocus: true }, who);
-    const element = h('dialog', { class: 'incoming', test: 'incoming', role: 'alertdialog', 'aria-label': `${this.#kind(ringing)}: ${who}` },
+    const words = h('h2', { tabIndex: -1, autofocus: true, dir: 'auto' }, who);
+    const element = h('dialog', { class: 'incoming', test: 'incoming', role: 'alertdialog', 'aria-label': `${this.#kind(ringing)}: ${isolate(who)}` },
       h('div', { class: 'ring-face' }, avatar(who, call.caller_id, 'huge')), words,
       h('p', { class: 'ring-kind' }, icon(call.call_type === 'video' ? 'camera' : 'phone'), this.#kind(ringing)), this.#where(ringing),
       this.#recorded(ringing),
@@ -144,7 +145,7 @@ export class IncomingView {
     const video = ringing.call.call_type === 'video';
     const element = h('div', { class: 'ring-banner', role: 'group', test: 'incoming-banner', 'aria-label': this.#kind(ringing) },
       avatar(this.#who(ringing), ringing.call.caller_id, 'small'),
-      h('span', { class: 'grow' }, h('strong', {}, this.#who(ringing)), h('span', { class: 'muted' }, this.#kind(ringing))),
+      h('span', { class: 'grow' }, h('strong', { dir: 'auto' }, this.#who(ringing)), h('span', { class: 'muted' }, this.#kind(ringing))),
       h('div', { class: 'ring-actions' },
         button('small', () => this.actions.decline(ringing), { test: 'decline' }, t('decline')),
         button('small good', () => this.actions.accept(ringing, video), { test: 'accept' },
@@ -173,7 +174,7 @@ export class IncomingView {
   #where({ call }) {
     const conversation = this.chats.find(call.conversation_id);
     if (!conversation || (!conversation.title && conversation.participants.length < 3)) return null;
-    return h('p', { class: 'muted' }, titleOf(conversation, this.chats.api.user?.user_id ?? ''));
+    return h('p', { class: 'muted', dir: 'auto' }, titleOf(conversation, this.chats.api.user?.user_id ?? ''));
   }
 }
 

@@ -5,13 +5,13 @@
  *
  * @import {Api} from '/sdk/api.js'
  * @import {Call} from '/sdk/call.js'
- * @import {Conversation, User} from '/sdk/shapes.js'
+ * @import {Conversation, Person} from '/sdk/shapes.js'
  */
 import { icon } from '../icons.js';
 import { problemText, t } from '../words.js';
 import { toast } from './announce.js';
 import { iconButton, openDialog } from './dialog.js';
-import { avatar, button, fill, h } from './element.js';
+import { avatar, bdi, button, fill, h } from './element.js';
 
 /** A person stops typing for this long before the server is asked. */
 const TYPING_MS = 180;
@@ -22,7 +22,7 @@ export function newConversation(api) {
 }
 
 class NewConversation {
-  /** @type {Map<string, User>} */ chosen = new Map();
+  /** @type {Map<string, Person>} */ chosen = new Map();
   /** @type {Conversation|null} */ made = null;
   /** @type {ReturnType<typeof setTimeout>|undefined} */ typing;
   asked = 0;
@@ -62,17 +62,17 @@ class NewConversation {
     }
   }
 
-  /** @param {User} user */
+  /** @param {Person} user */
   #option(user) {
     const chosen = this.chosen.has(user.user_id);
     return h('button', { type: 'button', class: 'person', 'aria-pressed': String(chosen), test: 'user-result', on: { click: () => this.#toggle(user) } },
-      avatar(user.display_name, user.user_id), h('span', { class: 'grow' }, h('strong', {}, user.display_name), h('span', { class: 'muted' }, user.email ?? '')), chosen && icon('check'));
+      avatar(user.display_name, user.user_id), h('span', { class: 'grow' }, h('strong', {}, bdi(user.display_name))), chosen && icon('check'));
   }
 
-  /** @param {User} user */
+  /** @param {Person} user */
   #toggle(user) {
     if (!this.chosen.delete(user.user_id)) this.chosen.set(user.user_id, user);
-    fill(this.chips, ...[...this.chosen.values()].map((one) => h('span', { class: 'chip' }, one.display_name,
+    fill(this.chips, ...[...this.chosen.values()].map((one) => h('span', { class: 'chip' }, bdi(one.display_name),
       iconButton('close', t('remove_person', { name: one.display_name }), () => this.#toggle(one), { class: 'tiny' }))));
     this.name.hidden = this.chosen.size < 2;
     this.button.disabled = this.chosen.size === 0;
@@ -104,7 +104,7 @@ export function inviteToCall(call, conversation) {
     const state = states.get(one.user_id);
     const there = state === 'joined' || state === 'reconnecting' || state === 'ringing';
     const ring = button('small', () => void invite(call, one.user_id, ring), {}, icon('phone'), t('ring'));
-    return h('li', { class: 'person' }, avatar(one.display_name, one.user_id), h('span', { class: 'grow' }, h('strong', {}, one.display_name)),
+    return h('li', { class: 'person' }, avatar(one.display_name, one.user_id), h('span', { class: 'grow' }, h('strong', {}, bdi(one.display_name))),
       there ? h('span', { class: 'muted' }, t(state === 'ringing' ? 'state_ringing' : 'is_in_call')) : ring);
   });
   openDialog({ title: t('invite'), test: 'invite-dialog', content: [h('ul', { class: 'people' }, ...rows)] });

@@ -11,7 +11,7 @@ import { prefer, preferences } from '../preferences.js';
 import { language, t } from '../words.js';
 import { closedTabSetting } from './closed-tab.js';
 import { openDialog } from './dialog.js';
-import { avatar, button, h } from './element.js';
+import { avatar, bdi, button, h } from './element.js';
 import { ownDevices } from './own-devices.js';
 import { showSignOutEverywhere } from './password.js';
 import { Pickers } from './pickers.js';
@@ -38,7 +38,7 @@ export function showSettings({ me, closedTab, media, signOut, signOutEverywhere,
   openDialog({
     title: t('settings'), test: 'settings-dialog',
     content: [
-      h('div', { class: 'person' }, avatar(me.display_name, me.user_id), h('span', { class: 'grow' }, h('strong', {}, me.display_name), h('span', { class: 'muted' }, me.email ?? '')),
+      h('div', { class: 'person' }, avatar(me.display_name, me.user_id), h('span', { class: 'grow' }, h('strong', {}, bdi(me.display_name)), h('span', { class: 'muted' }, me.email ?? '')),
         button('small', signOut, { test: 'sign-out' }, t('sign_out'))),
       h('div', { class: 'account-actions' }, me.email && button('small', changePassword, { test: 'change-password' }, t('change_password')),
         button('small', () => showSignOutEverywhere(signOutEverywhere), { test: 'sign-out-everywhere' }, t('sign_out_everywhere'))),

@@ -9,6 +9,7 @@
 import { nameIn } from '/sdk/roster.js';
 import { duration } from '../format.js';
 import { icon } from '../icons.js';
+import { isolate } from '../isolate.js';
 import { preferences } from '../preferences.js';
 import { play } from '../tones.js';
 import { t } from '../words.js';
@@ -54,7 +55,7 @@ export class Stage {
     this.sound = button('primary sound-on', () => this.#playAll(), { hidden: true }, icon('volume'), t('turn_sound_on'));
     this.top = h('header', { class: 'stage-top' },
       h('button', { type: 'button', class: 'icon-button', 'aria-label': t('back_to_messages'), title: t('back_to_messages'), test: 'to-messages', on: { click: actions.messages } }, icon('back')),
-      h('div', { class: 'stage-title grow' }, h('h1', { class: 'ellipsis' }, title), this.state), this.time, this.recording, this.protection);
+      h('div', { class: 'stage-title grow' }, h('h1', { class: 'ellipsis', dir: 'auto' }, title), this.state), this.time, this.recording, this.protection);
     this.element = h('section', { class: 'stage', test: 'stage', 'aria-label': t('call_with', { name: title }) },
       this.top, this.tiles.element, this.self.element, this.sound, this.bar.element, h('div', { class: 'toasts' }));
     this.stop = new AbortController();
@@ -81,7 +82,7 @@ export class Stage {
     on('joined', ({ display_name: name }) => announce(t('joined', { name })));
     on('left', ({ display_name: name }) => toast(t('left', { name })));
     on('hand', ({ display_name: name, raised }) => { if (raised !== false) toast(t('raised_hand', { name })); });
-    on('reaction', ({ session_id: id, emoji, display_name: name }) => { this.#react(id, emoji); announce(`${name}: ${emoji}`); });
+    on('reaction', ({ session_id: id, emoji, display_name: name }) => { this.#react(id, emoji); announce(`${isolate(name)}: ${emoji}`); });
     on('muted', (detail) => this.#silenced(detail));
     on('recording', ({ state, reason }) => { this.#stoppedFor = state === 'stopped' && STOP_REASONS.has(reason) ? reason : null; });
     on('problem', ({ detail }) => console.warn('secureconnect:', detail));

@@ -12,10 +12,11 @@
  */
 import { clock, day, duration, faceOf, listOf, titleOf } from '../format.js';
 import { icon } from '../icons.js';
+import { isolate } from '../isolate.js';
 import { t } from '../words.js';
 import { callWords, inCall, wasMissed } from './call-entry.js';
 import { iconButton } from './dialog.js';
-import { avatar, button, fill, h, reconcile, setText } from './element.js';
+import { avatar, bdi, button, fill, h, reconcile, setText } from './element.js';
 import { recordingLines } from './recording.js';
 
 /** Messages of one person within this time stand together. */
@@ -94,7 +95,7 @@ export class ThreadView {
     fill(this.head,
       h('a', { class: 'icon-button back', href: '#/', 'aria-label': t('back'), title: t('back') }, icon('back')),
       avatar(title, faceOf(conversation, this.ownId)),
-      h('div', { class: 'grow thread-title' }, h('h2', { class: 'ellipsis' }, title),
+      h('div', { class: 'grow thread-title' }, h('h2', { class: 'ellipsis' }, bdi(title)),
         conversation.title || others.length > 1 ? h('p', { class: 'muted ellipsis' }, conversation.title ? listOf(others) : t('n_people', { n: others.length + 1 })) : null),
       iconButton('phone', t('audio_call_start'), call('audio'), { test: 'call-audio', disabled: running, class: 'tinted' }),
       iconButton('camera', t('video_call_start'), call('video'), { test: 'call-video', disabled: running, class: 'tinted' }));
@@ -150,8 +151,8 @@ export class ThreadView {
       : h('time', { class: 'muted' }, message.sending ? t('sending') : clock(message.created_at));
     fill(element,
       group && !own && (first ? avatar(sender, message.sender_id, 'small') : h('span', { class: 'avatar-space' })),
-      h('div', { class: 'bubble-box' }, first && group && !own && h('span', { class: 'sender' }, sender),
-        h('span', { class: 'sr-only' }, `${own ? t('you') : sender}: `), h('div', { class: 'bubble', test: 'message' }, ...linked(message.content)), state));
+      h('div', { class: 'bubble-box' }, first && group && !own && h('span', { class: 'sender' }, bdi(sender)),
+        h('span', { class: 'sr-only' }, `${own ? t('you') : isolate(sender)}: `), h('div', { class: 'bubble', dir: 'auto', test: 'message' }, ...linked(message.content)), state));
   }
 
   /** @param {HTMLElement} element @param {ShownMessage} message @param {NonNullable<Message['call']>} call */

@@ -27,7 +27,7 @@ export class Tile {
     this.muted = h('span', { class: 'tile-mark', title: t('is_muted'), hidden: true }, icon('microphone-off'), h('span', { class: 'sr-only' }, t('is_muted')));
     this.hand = h('span', { class: 'tile-hand', title: t('hand_is_raised'), hidden: true }, icon('hand'), h('span', { class: 'sr-only' }, t('hand_is_raised')));
     this.quality = h('span', { class: 'bars', role: 'img' }, ...[1, 2, 3, 4].map(() => h('i')));
-    this.name = h('span', { class: 'tile-name ellipsis' });
+    this.name = h('span', { class: 'tile-name ellipsis', dir: 'auto' });
     this.note = h('p', { class: 'tile-note', hidden: true, test: 'tile-note' });
     this.pin = pinButton(pin);
     this.silence = silence && iconButton('microphone-off', t('mute_them', { name: other.display_name }), silence, { class: 'tile-pin tile-silence', test: 'mute-them' });

@@ -12,7 +12,7 @@ import { clock, number, seconds } from '../format.js';
 import { deviceName, ending, entryWords, verdict } from '../trace-words.js';
 import { problemText, t } from '../words.js';
 import { openDialog } from './dialog.js';
-import { avatar, fill, h } from './element.js';
+import { avatar, bdi, fill, h } from './element.js';
 
 /** @param {TraceSource} source @param {{call_id: string}} call */
 export async function showTrace({ api, own }, call) {
@@ -32,7 +32,7 @@ function people(trace, own) {
   if (trace.callees.length === 0) return [h('p', { class: 'muted' }, t('trace_none'))];
   return trace.callees.map((callee) => h('section', { test: 'trace-callee', 'data-user': callee.user_id },
     h('header', { class: 'person' }, avatar(callee.display_name, callee.user_id, 'small'),
-      h('div', { class: 'grow' }, h('h3', {}, callee.display_name), h('p', { class: 'muted' }, ending(callee))),
+      h('div', { class: 'grow' }, h('h3', {}, bdi(callee.display_name)), h('p', { class: 'muted' }, ending(callee))),
       callee.rang_at && h('time', { class: 'muted', dateTime: callee.rang_at }, clock(callee.rang_at))),
     h('p', { class: 'notice', test: 'trace-verdict' }, verdict(callee, (device) => deviceName(device, own))),
     ...callee.devices.map((one) => device(one, callee, own))));
