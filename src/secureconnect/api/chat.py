@@ -165,7 +165,7 @@ async def remove_participant(
     await chat.remove(principal.user_id, conversation_id, user_id)
 
 
-@get("/v1/users/me/invitations", tags=["chat"], summary="Conversations I am asked to return to", responses=problems())
+@get("/v1/conversations/invitations", tags=["chat"], summary="Conversations I am asked to return to", responses=problems())
 async def list_invitations(
     principal: SignedIn, chat: Chat, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Page[Invitation]:
