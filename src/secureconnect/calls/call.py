@@ -160,9 +160,14 @@ class Participant(msgspec.Struct, frozen=True):
         return {session.device_id if session.device_id in self.devices else None for session in sessions}
 
     def devices_without(self, gone: Sequence[Session]) -> tuple[DeviceId | None, ...]:
-        """The devices that are in when these sessions are not: each takes along the device by which it was admitted."""
-        ended = self.admitted_by(gone) - self.admitted_by([session for session in self.sessions if session not in gone])
-        return tuple(device for device in self.devices if device not in ended)
+        """Return the devices that are in when these sessions are not: each takes along the device by which it was admitted.
+
+        A session without a device name keeps its person in when the devices that were named have gone.
+        """
+        rest = [session for session in self.sessions if session not in gone]
+        ended = self.admitted_by(gone) - self.admitted_by(rest)
+        devices = tuple(device for device in self.devices if device not in ended)
+        return devices or ((None,) if rest else ())
 
 
 class Recording(msgspec.Struct, frozen=True):

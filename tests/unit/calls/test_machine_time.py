@@ -106,6 +106,15 @@ class TestGrace:
         assert story.events == (SessionLeft(BOB, laptop, LeaveReason.TIMEOUT),)
         assert (story.sessions(BOB), story.state(BOB)) == ([phone], State.JOINED)
 
+    def test_a_session_without_a_device_name_outlives_the_named_device(self) -> None:
+        story = a_conversation()
+        (phone,) = story.sessions(BOB)
+        nameless = story.open(BOB, None)
+        story.close(BOB, phone).wait(seconds=30)
+        assert story.events == (SessionLeft(BOB, phone, LeaveReason.TIMEOUT),)
+        assert (story.sessions(BOB), story.one(BOB).devices) == ([nameless], (None,))
+        assert story.leave(BOB, nameless).state(BOB) is State.LEFT
+
     def test_a_lost_node_is_the_close_of_all_its_sockets(self) -> None:
         story = a_conversation()
         story.open(BOB, PHONE, resume=story.sessions(BOB)[0], node=WEST)
