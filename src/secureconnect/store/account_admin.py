@@ -37,7 +37,8 @@ async def list_users(connection: AsyncConnection, words: str, now: datetime, *, 
     """List users, the oldest first: those of whose name a word, or whose email, begins with `words`; all when it is empty."""
     query = _users().order_by(users.c.user_id).limit(limit)
     if words:
-        query = query.where(users.c.search_text.contains(f" {fold(words)}", autoescape=True))
+        by_name = users.c.search_text.contains(f" {fold(words)}", autoescape=True)
+        query = query.where(by_name | users.c.email.istartswith(words.strip(), autoescape=True))
     if after is not None:
         query = query.where(users.c.user_id > after)
     return await _records(connection, query, now)
