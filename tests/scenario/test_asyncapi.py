@@ -86,6 +86,10 @@ async def play(world: World) -> tuple[list[Socket], list[Socket]]:
         await inbox.expect("call.ended", call_id=call["call_id"])
     await ada.ask("DELETE", f"/v1/devices/{uuid4()}")
     await inboxes[0].expect("device.revoked")
+    place = f"/v1/conversations/{conversation_id}/participants"
+    await cleo.ask("DELETE", f"{place}/{cleo.user_id}")
+    await ada.ask("POST", place, {"user_ids": [cleo.user_id]})
+    await inboxes[3].expect("conversation.invited")
     return [at_ada, at_ben], inboxes
 
 
