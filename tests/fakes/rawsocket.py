@@ -36,9 +36,13 @@ class RawSocket:
         plain.setblocking(False)
         await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", port))
         raw = cls(*await asyncio.open_connection(sock=plain, limit=RECEIVE_BUFFER_BYTES))
-        raw.writer.write(upgrade_request(port, token, path))
-        head = await raw.reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 101 "), head
+        try:
+            raw.writer.write(upgrade_request(port, token, path))
+            head = await raw.reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 101 "), head
+        except BaseException:
+            raw.close()  # a refused socket has no one else to close it
+            raise
         return raw
 
     async def frame(self) -> tuple[int, bytes]:
