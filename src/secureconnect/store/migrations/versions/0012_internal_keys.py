@@ -22,8 +22,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("version", name=op.f("pk_internal_keys")),
     )
     connection = op.get_bind()
-    # A database that 0.1 never used has nothing to be compatible with.
-    is_used = any(connection.execute(sa.text(f"SELECT 1 FROM {name} LIMIT 1")).first() for name in ("users", "nodes"))  # noqa: S608
+    # A database that 0.1 never used has nothing to be compatible with; a script of SQL is for a new one.
+    is_used = not op.get_context().as_sql and any(
+        connection.execute(sa.text(f"SELECT 1 FROM {name} LIMIT 1")).first()  # noqa: S608
+        for name in ("users", "nodes")
+    )
     starts_at = datetime.fromtimestamp(0, UTC)
     if is_used:
         starts_at = connection.execute(sa.select(sa.func.current_timestamp())).scalar_one() + ROLLING_UPGRADE

@@ -30,6 +30,8 @@ def upgrade() -> None:
         sa.Column("used_by", sa.Uuid(), nullable=True),
         sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_registration_invitations")),
     )
+    if op.get_context().as_sql:
+        return  # a script of SQL is for a new database, whose tables are empty
     connection = op.get_bind()
     users = sa.table(
         "users", sa.column("user_id", sa.Uuid()), sa.column("email"), sa.column("display_name"), sa.column("search_text")
