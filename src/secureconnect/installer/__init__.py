@@ -39,7 +39,7 @@ def install(folder: Path, *, mirror: str | None = None, upgrade: bool = False, o
     """
     folder = folder.absolute()
     try:
-        with _locked(folder, on_progress):
+        with _readable_files(), _locked(folder, on_progress):
             bundle = read_bundle(folder)
             if bundle is not None and bundle.version >= MINIMUM and not upgrade:
                 return bundle
@@ -131,6 +131,16 @@ def _remove_old(folder: Path, keep: Path | None = None) -> None:
         is_bundle = keep is not None and (entry / RECORD).is_file() and not entry.is_symlink() and entry != keep
         if is_bundle or entry.name.startswith(PARTIAL):
             shutil.rmtree(entry, ignore_errors=True)
+
+
+@contextmanager
+def _readable_files() -> Iterator[None]:
+    """Create files that every user may read: nothing here is secret, and the SFU runs as another user."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 @contextmanager
