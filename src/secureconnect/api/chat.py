@@ -1,12 +1,13 @@
 """Conversations and messages: the routes. They parse, call chat.service, and answer; no rule lives here."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from litestar import delete, get, patch, post, put
+from litestar import Request, delete, get, patch, post, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from secureconnect.api.bodies import require_json_types
 from secureconnect.api.dependencies import Additions, Chat, Limiter, SignedIn
 from secureconnect.api.idempotency import IdempotencyKey
 from secureconnect.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode_cursor, page_of
@@ -75,12 +76,14 @@ class NewMessage(Struct, frozen=True):
     responses=problems(409, 422),
 )
 async def create_conversation(
+    request: Request[Any, Any, Any],
     principal: SignedIn,
     chat: Chat,
     addition_limits: Additions,
     data: JSONBody[NewConversation],
     idempotency_key: IdempotencyKey = None,
 ) -> Conversation:
+    await require_json_types(request, NewConversation)
     await addition_limits.count(principal.user_id, data.participant_ids)
     # A node of 0.1 knows the first two fields only, and a repeat may reach one during an upgrade.
     body = _Named(data.participant_ids, data.title) if data == NewConversation(data.participant_ids, data.title) else data
@@ -115,8 +118,13 @@ async def get_conversation(principal: SignedIn, chat: Chat, conversation_id: Fro
     responses=problems(403, 404, 422),
 )
 async def change_conversation(
-    principal: SignedIn, chat: Chat, conversation_id: FromPath[ConversationId], data: JSONBody[ConversationChange]
+    request: Request[Any, Any, Any],
+    principal: SignedIn,
+    chat: Chat,
+    conversation_id: FromPath[ConversationId],
+    data: JSONBody[ConversationChange],
 ) -> Conversation:
+    await require_json_types(request, ConversationChange)
     if data == ConversationChange():
         raise BadRequest("Name what shall change: title, members_may_add or history.")
     return await chat.change(principal.user_id, conversation_id, data.title, Rules(data.members_may_add, data.history))

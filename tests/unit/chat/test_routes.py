@@ -147,6 +147,8 @@ async def test_writing_is_limited(client: httpx2.AsyncClient, room: str) -> None
         ("POST", "/v1/messages", {"conversation_id": "{room}", "content": "a\0"}, 422),
         ("PATCH", "/v1/conversations/{room}", {}, 400),
         ("PATCH", "/v1/conversations/{room}", {"title": 7}, 400),
+        ("PATCH", "/v1/conversations/{room}", {"members_may_add": 0}, 400),
+        ("PATCH", "/v1/conversations/{room}", {"members_may_add": "true"}, 400),
         ("PATCH", "/v1/conversations/{room}", {"title": "a\0"}, 422),
         ("PUT", "/v1/conversations/{room}/read", {"message_id": 1}, 400),
         ("GET", "/v1/messages", None, 400),
