@@ -28,7 +28,7 @@ class RingLimits:
 
         Raises NotFound, NotAMember, CalleeIsCaller, DuplicateCallee, TooManyParticipants (then nothing is counted), RateLimited.
         """
-        await self._require_members(caller_id, conversation_id, callee_ids)
+        await self._require_members(caller_id, conversation_id, callee_ids, NotFound(chat_store.NOT_YOURS))
         if caller_id in callee_ids:
             raise CalleeIsCaller
         if len(set(callee_ids)) < len(callee_ids):
@@ -41,16 +41,19 @@ class RingLimits:
     async def count_invitation(self, user_id: UserId, call_id: CallId, user_ids: Sequence[UserId]) -> None:
         """Count an invitation of `user_ids` into a call. Raises NotFound, NotAMember (then nothing is counted), RateLimited."""
         call = await self._database.read(lambda connection: require(connection, call_id))
-        await self._require_members(user_id, call.conversation_id, user_ids)
+        # The same words as for a call that does not exist: a stranger must not learn which one does.
+        await self._require_members(user_id, call.conversation_id, user_ids, NotFound())
         await self._limiter.hit_all(_uses(user_id, user_ids))
 
-    async def _require_members(self, user_id: UserId, conversation_id: ConversationId, others: Sequence[UserId]) -> None:
+    async def _require_members(
+        self, user_id: UserId, conversation_id: ConversationId, others: Sequence[UserId], refusal: NotFound
+    ) -> None:
         async def read(connection: AsyncConnection) -> Members:
             return await members_of(connection, conversation_id)
 
         members = await self._database.read(read)
         if user_id not in members.reached:
-            raise NotFound(chat_store.NOT_YOURS)
+            raise refusal
         if any(other not in members.names for other in others):
             raise NotAMember
 
