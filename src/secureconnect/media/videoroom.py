@@ -4,6 +4,7 @@ A seat is one Janus session with two handles: one publishes, one receives everyt
 thing at a time. https://janus.conf.meetecho.com/docs/videoroom describes each; what it does not say is said here.
 """
 
+import asyncio
 import contextlib
 import hashlib
 import hmac
@@ -22,6 +23,8 @@ NO_SUCH_ROOM, ROOM_EXISTS, NO_SUCH_FEED, ID_TAKEN = 426, 427, 428, 436
 BAD_SDP = {465, 437, 438, 490}
 """A description that cannot be parsed, of an unexpected kind, that fits no state, or for which no ICE can be set up."""
 VIDEO_CODECS = "vp8,h264,vp9"
+KEYFRAME_SECONDS = 1.2
+"""Janus asks a publisher for a keyframe at most once a second, and forgets what it is asked for in between."""
 LOUD_PACKETS, LOUD_LEVEL = 25, 60
 """Somebody talks when half a second of packets is louder than -60 dBov on average."""
 
@@ -72,6 +75,9 @@ class VideoRoomSeat:
         self._subscriber: int | None = None
         self._asked: frozenset[Feed] = frozenset()
         self._connection = Connection.NONE
+        self._raised: dict[str, int] = {}
+        self._repeat: asyncio.TimerHandle | None = None
+        self._repeating: asyncio.Task[None] | None = None
 
     @property
     def handles(self) -> Handles:
@@ -192,6 +198,7 @@ class VideoRoomSeat:
     async def receive_anew(self) -> None:
         handle, self._subscriber = self._subscriber, None
         self._asked = frozenset()
+        self._raised = {}
         if handle is not None:
             with _explained():
                 await self._janus.detach(self._session, handle)
@@ -205,8 +212,34 @@ class VideoRoomSeat:
             else {"mid": layer.mid, "send": True, "substream": layer.substream}
             for layer in layers
         ]
+        await self._configure(self._subscriber, streams)
+        for layer in layers:
+            self._raised.pop(layer.mid, None)
+            if layer.substream:
+                self._raised[layer.mid] = layer.substream
+        self._stop_repeating()
+        if self._raised:
+            self._repeat = asyncio.get_running_loop().call_later(KEYFRAME_SECONDS, self._choose_again, self._subscriber)
+
+    async def _configure(self, subscriber: int, streams: list[dict[str, Any]]) -> None:
         with _explained():
-            await self._janus.message(self._session, self._subscriber, {"request": "configure", "streams": streams})
+            await self._janus.message(self._session, subscriber, {"request": "configure", "streams": streams})
+
+    def _choose_again(self, subscriber: int) -> None:
+        """Ask once more for layers that need a keyframe: Janus drops a request for one that comes soon after another."""
+        streams = [{"mid": mid, "send": True, "substream": substream} for mid, substream in self._raised.items()]
+        self._raised = {}
+        if subscriber == self._subscriber:
+            self._repeating = asyncio.ensure_future(self._repeat_safely(subscriber, streams))
+
+    async def _repeat_safely(self, subscriber: int, streams: list[dict[str, Any]]) -> None:
+        with contextlib.suppress(SfuError):  # what ends the SFU or the session is told in its own way
+            await self._configure(subscriber, streams)
+
+    def _stop_repeating(self) -> None:
+        if self._repeat is not None:
+            self._repeat.cancel()
+            self._repeat = None
 
     # Both
 
@@ -234,6 +267,7 @@ class VideoRoomSeat:
             await self._janus.destroy(self._session)
 
     def let_go(self) -> None:
+        self._stop_repeating()
         self._janus.forget(self._session)
 
     async def _join(self) -> None:
