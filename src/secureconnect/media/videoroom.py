@@ -23,7 +23,7 @@ NO_SUCH_ROOM, ROOM_EXISTS, NO_SUCH_FEED, ID_TAKEN = 426, 427, 428, 436
 BAD_SDP = {465, 437, 438, 490}
 """A description that cannot be parsed, of an unexpected kind, that fits no state, or for which no ICE can be set up."""
 VIDEO_CODECS = "vp8,h264,vp9"
-KEYFRAME_SECONDS = 1.2
+KEYFRAME_SECONDS, KEYFRAME_REQUESTS = 1.2, 6
 """Janus asks a publisher for a keyframe at most once a second, and forgets what it is asked for in between."""
 LOUD_PACKETS, LOUD_LEVEL = 25, 60
 """Somebody talks when half a second of packets is louder than -60 dBov on average."""
@@ -75,7 +75,7 @@ class VideoRoomSeat:
         self._subscriber: int | None = None
         self._asked: frozenset[Feed] = frozenset()
         self._connection = Connection.NONE
-        self._raised: dict[str, int] = {}
+        self._chosen: dict[str, int] = {}
         self._repeat: asyncio.TimerHandle | None = None
         self._repeating: asyncio.Task[None] | None = None
 
@@ -198,7 +198,7 @@ class VideoRoomSeat:
     async def receive_anew(self) -> None:
         handle, self._subscriber = self._subscriber, None
         self._asked = frozenset()
-        self._raised = {}
+        self._chosen = {}
         if handle is not None:
             with _explained():
                 await self._janus.detach(self._session, handle)
@@ -214,22 +214,26 @@ class VideoRoomSeat:
         ]
         await self._configure(self._subscriber, streams)
         for layer in layers:
-            self._raised.pop(layer.mid, None)
-            if layer.substream:
-                self._raised[layer.mid] = layer.substream
+            self._chosen.pop(layer.mid, None)
+            if layer.substream is not None:
+                self._chosen[layer.mid] = layer.substream
         self._stop_repeating()
-        if self._raised:
-            self._repeat = asyncio.get_running_loop().call_later(KEYFRAME_SECONDS, self._choose_again, self._subscriber)
+        self._repeat_later(self._subscriber, KEYFRAME_REQUESTS)
+
+    def _repeat_later(self, subscriber: int, times: int) -> None:
+        if self._chosen and times > 0:
+            loop = asyncio.get_running_loop()
+            self._repeat = loop.call_later(KEYFRAME_SECONDS, self._choose_again, subscriber, times - 1)
 
     async def _configure(self, subscriber: int, streams: list[dict[str, Any]]) -> None:
         with _explained():
             await self._janus.message(self._session, subscriber, {"request": "configure", "streams": streams})
 
-    def _choose_again(self, subscriber: int) -> None:
-        """Ask once more for layers that need a keyframe: Janus drops a request for one that comes soon after another."""
-        streams = [{"mid": mid, "send": True, "substream": substream} for mid, substream in self._raised.items()]
-        self._raised = {}
-        if subscriber == self._subscriber:
+    def _choose_again(self, subscriber: int, times: int) -> None:
+        """Ask again for layers that have not come: Janus drops a request for a keyframe that comes soon after another."""
+        streams = [{"mid": mid, "send": True, "substream": substream} for mid, substream in self._chosen.items()]
+        if subscriber == self._subscriber and streams:
+            self._repeat_later(subscriber, times)
             self._repeating = asyncio.ensure_future(self._repeat_safely(subscriber, streams))
 
     async def _repeat_safely(self, subscriber: int, streams: list[dict[str, Any]]) -> None:
@@ -337,6 +341,9 @@ class VideoRoomSeat:
                 self._listener.lost()
 
     def _on_subscriber(self, message: Message) -> None:
+        mid, substream = message.body.get("mid"), message.body.get("substream")
+        if self._chosen.get(str(mid)) == substream:
+            self._chosen.pop(str(mid), None)  # it has come
         if message.janus == "hangup":
             self._subscriber, self._asked = None, frozenset()
             self._listener.stopped_receiving()
